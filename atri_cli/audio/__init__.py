@@ -1,0 +1,1 @@
+"""Read, resample and cut sound files."""

@@ -1,0 +1,1 @@
+"""Models: cards, ONNX sessions, tokenizers."""

@@ -1,0 +1,1 @@
+"""The library: scan, index, store, vectors, search."""

@@ -1,0 +1,1 @@
+"""Torch towers to ONNX models (needs the extra `[export]`)."""

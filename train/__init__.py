@@ -1,0 +1,1 @@
+"""Training of atri models (needs the extra `[train]`)."""
