@@ -1,0 +1,76 @@
+"""Which files a search looks at: SQL for numbers and extensions, globs in Python."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atri_cli.library.store import Store
+    from atri_cli.library.types import Filters
+
+
+def matching_files(store: Store, filters: Filters) -> list[int]:
+    """Ids of the files that have segments and pass all of `filters`."""
+    where, values = _conditions(filters)
+    rows = store.rows(
+        "SELECT f.id, r.path, f.path FROM files f JOIN roots r ON r.id = f.root_id"
+        f" WHERE {' AND '.join(where)}",
+        values,
+    )
+    if not filters.paths and not filters.roots:
+        return [row[0] for row in rows]
+    in_roots, in_globs = _root_test(filters), _glob_test(filters)
+    return [file for file, root, path in rows if in_roots(root, path) and in_globs(root, path)]
+
+
+def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
+    where, values = ["f.status = 'ok'"], []
+    for sql, value in (
+        ("f.seconds >= ?", filters.min_seconds),
+        ("f.seconds <= ?", filters.max_seconds),
+        ("f.mtime_ns >= ?", None if filters.since is None else int(filters.since * 1e9)),
+    ):
+        if value is not None:
+            where.append(sql)
+            values.append(value)
+    if filters.extensions:
+        endings = ["." + extension.lower().lstrip(".") for extension in filters.extensions]
+        where.append(
+            "(" + " OR ".join(["substr(lower(CAST(f.path AS TEXT)), ?) = ?"] * len(endings)) + ")"
+        )
+        for ending in endings:
+            values += [-len(ending), ending]
+    return where, values
+
+
+def _root_test(filters: Filters) -> Callable[[bytes, bytes], bool]:
+    if not filters.roots:
+        return lambda _root, _path: True
+    folders = tuple(
+        os.fsencode(os.path.abspath(os.path.expanduser(folder))).rstrip(b"/") + b"/"
+        for folder in filters.roots
+    )
+    return lambda root, path: (root.rstrip(b"/") + b"/" + path).startswith(folders)
+
+
+def _glob_test(filters: Filters) -> Callable[[bytes, bytes], bool]:
+    if not filters.paths:
+        return lambda _root, _path: True
+    patterns = [re.compile(fnmatch.translate(_composed(glob))) for glob in filters.paths]
+
+    def matches(root: bytes, path: bytes) -> bool:
+        relative = _composed(os.fsdecode(path))
+        absolute = _composed(os.path.join(os.fsdecode(root), os.fsdecode(path)))
+        return any(one.match(relative) or one.match(absolute) for one in patterns)
+
+    return matches
+
+
+def _composed(text: str) -> str:
+    """One spelling of an accented name: macOS stores e + accent where people type é."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
