@@ -1,0 +1,1 @@
+"""Tests of atri. Run with `make test`, or `python -m pytest`."""
