@@ -102,20 +102,27 @@ def _save(
     return model.SerializeToString()
 
 
+def _bands(bins: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Overlapping triangles over the bins of a DFT, float64 [bins, BANDS]."""
+    centres = np.geomspace(2, bins[-1], BANDS)
+    width = np.maximum(1.5, 0.25 * centres)
+    return np.maximum(0, 1 - np.abs(bins[:, None] - centres) / width)
+
+
 def _audio_graph(dim: int) -> bytes:
     random = np.random.default_rng(dim)
-    hertz = np.geomspace(100, 7000, BANDS)[:, None]
-    angle = 2 * np.pi * hertz * np.arange(FRAME) / RATE
+    bins = np.arange(FRAME // 2 + 1)
+    angle = 2 * np.pi * bins[:, None] * np.arange(FRAME) / FRAME
     waves = np.concatenate([np.cos(angle), np.sin(angle)]) * np.hanning(FRAME)
     weights: dict[str, NDArray[np.generic]] = {
         "waves": waves[:, None].astype(np.float32),
-        "pairs": np.tile(np.eye(BANDS, dtype=np.float32), (2, 1)),
+        "bands": np.tile(_bands(bins), (2, 1)).astype(np.float32),
         "projection": random.standard_normal((BANDS, dim)).astype(np.float32),
         "bias": (3 * random.standard_normal(dim)).astype(np.float32),
         "floor": np.array(1e-3, np.float32),
         "channel": np.array([1], np.int64),
         "frames": np.array([2], np.int64),
-        "bands": np.array([1], np.int64),
+        "last": np.array([1], np.int64),
     }
     node = helper.make_node
     nodes = [
@@ -123,10 +130,10 @@ def _audio_graph(dim: int) -> bytes:
         node("Conv", ["mono", "waves"], ["spectrum"], strides=[FRAME // 2]),
         node("Mul", ["spectrum", "spectrum"], ["square"]),
         node("ReduceMean", ["square", "frames"], ["mean"], keepdims=0),
-        node("MatMul", ["mean", "pairs"], ["power"]),
+        node("MatMul", ["mean", "bands"], ["power"]),
         node("Add", ["power", "floor"], ["floored"]),
         node("Log", ["floored"], ["log"]),
-        node("ReduceMean", ["log", "bands"], ["level"], keepdims=1),
+        node("ReduceMean", ["log", "last"], ["level"], keepdims=1),
         node("Sub", ["log", "level"], ["shape"]),
         node("MatMul", ["shape", "projection"], ["projected"]),
         node("Add", ["projected", "bias"], ["raw"]),
