@@ -1,0 +1,107 @@
+"""Log-mels of every source, computed once: float16 on disk, one pair of files a package."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from train.sources import Source
+from train.towers.mel import HOP, SAMPLE_RATE, LogMel
+
+MIN_SECONDS = 1.0
+LONGEST_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class CachedClip:
+    """A source and its frames, float16 [frames, 128] (a view of the package's memory map)."""
+
+    source: Source
+    mel: NDArray[np.float16]
+
+
+def read_waveform(path: Path, longest: float = LONGEST_SECONDS) -> NDArray[np.float32]:
+    """Mono float32 at 32 kHz; of a long file, `longest` seconds from its middle."""
+    import soundfile
+    import soxr
+
+    with soundfile.SoundFile(path) as sound:
+        wanted = int(longest * sound.samplerate)
+        if sound.frames > wanted:
+            sound.seek((sound.frames - wanted) // 2)
+        samples = sound.read(wanted, dtype="float32", always_2d=True).mean(axis=1)
+        rate = sound.samplerate
+    waveform: NDArray[np.float32] = np.nan_to_num(soxr.resample(samples, rate, SAMPLE_RATE))
+    return waveform.astype(np.float32)
+
+
+def loop_to(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """Repeat a waveform until it has at least `samples` samples, then cut it there."""
+    if len(waveform) >= samples:
+        return waveform
+    return np.tile(waveform, -(-samples // len(waveform)))[:samples]
+
+
+def _cache_package(folder: Path, package: str, sources: Sequence[Source], front: LogMel) -> None:
+    mels, index, at = [], {}, 0
+    for source in sources:
+        try:
+            waveform = read_waveform(source.path)
+        except RuntimeError as error:  # soundfile.LibsndfileError
+            print(f"skipping {source.path.name}: {error}", flush=True)
+            continue
+        if not len(waveform) or float(np.abs(waveform).max()) < 1e-4:
+            continue
+        waveform = loop_to(waveform, int(MIN_SECONDS * SAMPLE_RATE))
+        with torch.no_grad():
+            mel = front(torch.from_numpy(waveform)[None])[0, 0].T.numpy().astype(np.float16)
+        mels.append(mel)
+        index[source.sha1] = [at, at + len(mel)]
+        at += len(mel)
+    np.save(folder / f"{package}.npy", np.concatenate(mels) if mels else np.zeros((0, 128), "f2"))
+    (folder / f"{package}.json").write_text(json.dumps(index))
+
+
+def cache_mels(sources: Sequence[Source], folder: Path) -> None:
+    """Fill `folder` with the packages it lacks. Interrupted, it continues where it was."""
+    folder.mkdir(parents=True, exist_ok=True)
+    by_package: dict[str, list[Source]] = defaultdict(list)
+    for source in sources:
+        by_package[source.package].append(source)
+    front = LogMel()
+    for package, members in sorted(by_package.items(), key=lambda item: len(item[1])):
+        if not (folder / f"{package}.json").exists():
+            _cache_package(folder, package, members, front)
+            print(f"{package}: {len(members)} sounds", flush=True)
+
+
+def load_clips(sources: Sequence[Source], folder: Path) -> list[CachedClip]:
+    """The cached clips of `sources`, memory-mapped, in the order of `sources`."""
+    packages: dict[str, tuple[NDArray[np.float16], dict[str, list[int]]]] = {}
+    clips = []
+    for source in sources:
+        index_file = folder / f"{source.package}.json"
+        if source.package not in packages:
+            if not index_file.exists():
+                continue
+            packages[source.package] = (
+                np.load(folder / f"{source.package}.npy", mmap_mode="r"),
+                json.loads(index_file.read_text()),
+            )
+        mels, index = packages[source.package]
+        if source.sha1 in index:
+            first, last = index[source.sha1]
+            clips.append(CachedClip(source, mels[first:last]))
+    return clips
+
+
+def frames(seconds: float) -> int:
+    """Mel frames of a duration."""
+    return round(seconds * SAMPLE_RATE / HOP)

@@ -1,0 +1,1 @@
+"""Torch towers: the networks that training fits and `export/` turns into ONNX."""
