@@ -29,15 +29,14 @@ def matching_files(store: Store, filters: Filters) -> list[int]:
 
 
 def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
-    where, values = ["f.status = 'ok'"], []
-    for sql, value in (
-        ("f.seconds >= ?", filters.min_seconds),
-        ("f.seconds <= ?", filters.max_seconds),
-        ("f.mtime_ns >= ?", None if filters.since is None else int(filters.since * 1e9)),
-    ):
-        if value is not None:
-            where.append(sql)
-            values.append(value)
+    limits: dict[str, float | None] = {
+        "f.seconds >= ?": filters.min_seconds,
+        "f.seconds <= ?": filters.max_seconds,
+        "f.mtime_ns >= ?": None if filters.since is None else int(filters.since * 1e9),
+    }
+    asked = {sql: value for sql, value in limits.items() if value is not None}
+    where: list[str] = ["f.status = 'ok'", *asked]
+    values: list[Any] = list(asked.values())
     if filters.extensions:
         endings = ["." + extension.lower().lstrip(".") for extension in filters.extensions]
         where.append(

@@ -98,6 +98,13 @@ class Store:
                 raise
         return store
 
+    @classmethod
+    def in_memory(cls, pipeline_id: str, dim: int, model: str) -> Store:
+        """An empty library that leaves nothing behind."""
+        store = cls(_configured(_connection(":memory:")), Path(":memory:"), False)
+        store._prepare(pipeline_id, dim, model)
+        return store
+
     def _prepare(self, pipeline_id: str | None, dim: int | None, model: str) -> None:
         version = schema_version(self.db, self.path)
         refuse_newer(version, self.path)
@@ -153,22 +160,22 @@ class Store:
         return str(rows[0][0]) if rows else default
 
     def set_meta(self, **values: str | int | float) -> None:
-        """Write values of the table `meta`; inside or outside a transaction."""
+        """Write values of the table `meta` at once; inside or outside a transaction."""
+        pairs = [part for key, value in values.items() for part in (key, str(value))]
+        marks = ", ".join(["(?, ?)"] * len(values))
         with explained(self.path):
-            self.db.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-                [(key, str(value)) for key, value in values.items()],
-            )
+            self.db.execute(f"INSERT OR REPLACE INTO meta VALUES {marks}", pairs)
 
     def set_model(self, pipeline_id: str, dim: int, model: str) -> None:
         """Say which model makes this library's vectors."""
-        created = self.meta("created") or repr(time.time())
-        facts = {"pipeline_id": pipeline_id, "dim": dim, "model": model, "created": created}
-        if self.db.in_transaction:
-            self.set_meta(**facts)
-            return
-        with self.transaction():
-            self.set_meta(**facts, generation=self.generation)
+        created = self.meta("created") or str(time.time())
+        self.set_meta(
+            pipeline_id=pipeline_id,
+            dim=dim,
+            model=model,
+            created=created,
+            generation=self.generation,
+        )
 
     @property
     def pipeline_id(self) -> str:
@@ -204,6 +211,16 @@ class Store:
                 if self.db.in_transaction:  # a full disk has already rolled back
                     self.db.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Write as in `transaction`, and take it all back at the end."""
+        with explained(self.path):
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                self.db.execute("ROLLBACK")
 
     def segments_changed(self) -> None:
         """Say, inside a transaction, that it adds or removes segments."""
@@ -259,7 +276,8 @@ class Store:
             yield from self._batches(batch, None)
 
     def _batches(self, batch: int, ids: Ids | None) -> Iterator[tuple[Ids, Vectors]]:
-        sql, values = "SELECT id, vector FROM segments", ()
+        sql = "SELECT id, vector FROM segments"
+        values: tuple[str, ...] = ()
         if ids is not None:
             sql += " WHERE id IN (SELECT value FROM json_each(?))"
             values = (_json(ids),)
@@ -331,7 +349,7 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     if path.is_file() and not os.access(path, os.W_OK):
         # SQLite would open it for reading alone and complain at the first write.
         raise unwritable(path.parent, PermissionError(13, "The database is read-only"))
-    db = _configured(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
+    db = _configured(_connection(os.fspath(path)))
     try:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
@@ -345,7 +363,7 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
 def _connect_reader(path: Path) -> sqlite3.Connection:
     """Read-only; on a read-only medium, where the log's index cannot be made, as immutable."""
     address = path.absolute().as_uri() + "?mode=ro"
-    db = _open_uri(address)
+    db = _configured(_connection(address))
     try:
         db.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
     except sqlite3.OperationalError:
@@ -353,17 +371,16 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
         log = path.with_name(path.name + "-wal")
         if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
             raise
-        return _open_uri(address + "&immutable=1")
+        return _configured(_connection(address + "&immutable=1"))
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _open_uri(address: str) -> sqlite3.Connection:
-    return _configured(
-        sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
-    )
+def _connection(address: str) -> sqlite3.Connection:
+    is_uri = address.startswith("file:")
+    return sqlite3.connect(address, uri=is_uri, isolation_level=None, check_same_thread=False)
 
 
 def _configured(db: sqlite3.Connection) -> sqlite3.Connection:

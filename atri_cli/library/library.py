@@ -1,0 +1,333 @@
+"""`Library`: a folder of sounds, indexed and searchable. The Python API; it never prints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from atri_cli.errors import NothingIndexedError, UsageError
+from atri_cli.library.catalog import Catalog
+from atri_cli.library.lock import writing
+from atri_cli.library.roots import choose_roots, find_root, relocate_root
+from atri_cli.library.store import DATABASE_FILE, Store
+from atri_cli.library.types import (
+    Filters,
+    IndexReport,
+    LibraryStatus,
+    ProgressCallback,
+    QueryPart,
+    Root,
+    SearchResult,
+)
+
+if TYPE_CHECKING:
+    from atri_cli.encoders.card import ModelCard
+    from atri_cli.encoders.types import Encoder
+
+    AnyPath = str | os.PathLike[str]
+
+
+class Library:
+    """Sounds that can be found by what they sound like.
+
+    Open it with `Library.open`, use it from one thread at a time, and close it or use it as a
+    context manager. Nothing is written before the first `index`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        encoder: Encoder | None = None,
+    ) -> None:
+        self.folder = folder
+        self._model = model
+        self._device = device
+        self._threads = threads
+        self._given = encoder
+        self._card = encoder.card if encoder else None
+        self._encoders: dict[int | None, Encoder] = {}
+        self._opened: Store | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: AnyPath | None = None,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        encoder: Encoder | None = None,
+    ) -> Library:
+        """A library by its folder; it need not exist yet.
+
+        Args:
+            folder: where its database lies; None is the library of the settings.
+            model: name or folder of a model; None is the one the library was made with, and for
+                a new library that of the settings.
+            device: "cpu", "cuda" or "auto".
+            threads: of each run of the model; None lets searching use the runtime's default and
+                indexing one for each of its jobs.
+            encoder: used instead of loading a model.
+
+        Raises:
+            ModelError: the settings are wrong. Models and databases are opened when needed.
+        """
+        if folder is None:
+            from atri_cli.settings import load_settings
+
+            folder = load_settings().library_dir
+        path = Path(folder).expanduser()
+        return cls(path, model=model, device=device, threads=threads, encoder=encoder)
+
+    def close(self) -> None:
+        """Close the database. The library opens it again when it is used again."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything has been indexed into it."""
+        database = self.folder / DATABASE_FILE
+        return database.is_file() and database.stat().st_size > 0
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's card.
+
+        Raises:
+            ModelError: no such model.
+        """
+        if self._card is None:
+            from atri_cli.encoders.registry import find_model
+            from atri_cli.settings import load_settings
+
+            settings = load_settings()
+            self._card = find_model(self._model or self._recorded() or settings.model, settings)
+        return self._card
+
+    def _recorded(self) -> str:
+        if not self.exists:
+            return ""
+        with Store.open(self.folder, pipeline_id=None, dim=None, read_only=True) as store:
+            return store.model
+
+    def encoder(self, threads: int | None = None) -> Encoder:
+        """The model, loaded when first asked for.
+
+        Raises:
+            ModelError: it is missing or damaged.
+            RuntimeMissingError: the ONNX runtime or the device is not there.
+        """
+        if self._given is not None:
+            return self._given
+        if threads not in self._encoders:
+            from atri_cli.encoders.registry import load_encoder
+
+            self._encoders[threads] = load_encoder(self.card, self._device, threads)
+        return self._encoders[threads]
+
+    @property
+    def store(self) -> Store:
+        """The database, open for reading.
+
+        Raises:
+            NothingIndexedError: there is none yet.
+            PipelineMismatchError: another model made it.
+            LibraryError: it cannot be opened.
+        """
+        if self._opened is None:
+            card = self.card
+            self._opened = Store.open(
+                self.folder, pipeline_id=card.pipeline_id, dim=None, read_only=True, model=card.name
+            )
+        return self._opened
+
+    # Writing
+
+    def index(
+        self,
+        roots: Sequence[AnyPath] = (),
+        *,
+        jobs: int | None = None,
+        dry_run: bool = False,
+        reindex: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> IndexReport:
+        """Bring the library up to date with folders, which it remembers.
+
+        Ctrl-C ends it early: what is finished is saved, and the report says `interrupted`.
+
+        Args:
+            roots: folders; none means all that the library remembers.
+            jobs: files read at the same time; None is one for each core.
+            dry_run: only count what would be done.
+            reindex: embed everything again, with this library's model from now on.
+            progress: called on this thread after each file and each batch.
+
+        Raises:
+            UsageError: a folder is not there, or none is known.
+            LibraryBusyError: another process is indexing into this library.
+            PipelineMismatchError: another model made the library, and `reindex` is not asked for.
+            LibraryError: the database cannot be written, for example because the disk is full.
+        """
+        if jobs is not None and jobs < 1:
+            raise UsageError("Indexing needs at least one job.", hint="Try `--jobs 1`.")
+        if isinstance(roots, str | os.PathLike):
+            roots = [roots]
+        with self._indexing_store(dry_run, reindex) as store:
+            from atri_cli.library.indexer import Indexer
+
+            catalog = Catalog(store)
+            indexer = Indexer(catalog, self._index_encoder, jobs or _cores(), progress)
+            if dry_run:
+                with store.rehearsal():
+                    chosen = self._prepare(catalog, roots, reindex)
+                    return indexer.run(chosen, catalog.roots(), dry_run=True)
+            with store.transaction():
+                chosen = self._prepare(catalog, roots, reindex)
+            return indexer.run(chosen, catalog.roots())
+
+    def _index_encoder(self) -> Encoder:
+        return self.encoder(self._threads or 1)
+
+    def _prepare(self, catalog: Catalog, roots: Sequence[AnyPath], reindex: bool) -> list[Root]:
+        if reindex:
+            card = self.card
+            catalog.mark_all_pending()
+            catalog.store.set_model(card.pipeline_id, card.dim, card.name)
+            roots = [*(root.path for root in catalog.roots()), *roots]
+        return choose_roots(catalog, roots)
+
+    @contextmanager
+    def _indexing_store(self, dry_run: bool, reindex: bool) -> Iterator[Store]:
+        card = self.card
+        if dry_run and not self.exists:
+            with Store.in_memory(card.pipeline_id, card.dim, card.name) as store:
+                yield store
+            return
+        wanted = None if reindex and self.exists else card.pipeline_id
+        with self._writer(wanted, card.dim, card.name) as store:
+            yield store
+
+    @contextmanager
+    def _writer(self, pipeline_id: str | None, dim: int | None, model: str) -> Iterator[Store]:
+        self.close()
+        if pipeline_id is None and not self.exists:
+            # Says so before a lock file is made in a folder that is not there.
+            Store.open(self.folder, pipeline_id=None, dim=None)
+        with (
+            writing(self.folder),
+            Store.open(self.folder, pipeline_id=pipeline_id, dim=dim, model=model) as store,
+        ):
+            yield store
+
+    def forget(self, path: AnyPath) -> int:
+        """Forget a root; the sounds themselves stay. Returns how many files it had.
+
+        Raises:
+            UsageError: the library has no such root.
+        """
+        with self._writer(None, None, "") as store, store.transaction():
+            catalog = Catalog(store)
+            return catalog.remove_root(find_root(catalog, path).id)
+
+    def relocate(self, old: AnyPath, new: AnyPath) -> Root:
+        """Say that a root has moved; its files are not embedded again.
+
+        Raises:
+            UsageError: no such root, or the new folder is not there or belongs to another root.
+        """
+        with self._writer(None, None, "") as store, store.transaction():
+            return relocate_root(Catalog(store), old, new)
+
+    def rebuild_cache(self) -> None:
+        """Build the search cache anew from the database."""
+        from atri_cli.library.hnsw import rebuild
+
+        rebuild(self.store)
+
+    # Reading
+
+    def search(
+        self,
+        query: str | QueryPart | Sequence[QueryPart],
+        *,
+        limit: int = 10,
+        filters: Filters | None = None,
+        segments_per_file: int = 1,
+    ) -> SearchResult:
+        """Find the sounds that answer a query best.
+
+        Args:
+            query: a text in any of the model's languages, or parts with weights.
+            limit: at most so many files.
+            filters: which files take part.
+            segments_per_file: at most so many places in each file.
+
+        Raises:
+            NothingIndexedError: the library holds no segment.
+            UsageError: the query is empty.
+        """
+        from atri_cli.library.search import search
+
+        store = self.store
+        if not store.rows("SELECT 1 FROM segments LIMIT 1"):
+            raise NothingIndexedError(
+                "The library holds no sound yet.", hint="Type `atri index DIR`."
+            )
+        return search(
+            store,
+            self.encoder(self._threads),
+            _parts(query),
+            limit=limit,
+            filters=filters or Filters(),
+            segments_per_file=segments_per_file,
+        )
+
+    def roots(self) -> list[Root]:
+        """The folders it remembers, and whether each is there now."""
+        if not self.exists:
+            return []
+        with Store.open(self.folder, pipeline_id=None, dim=None, read_only=True) as store:
+            return Catalog(store).roots()
+
+    def status(self) -> LibraryStatus:
+        """Counts, model and state, whichever model made it; zeros before the first `index`."""
+        from atri_cli.library.status import library_status
+
+        if not self.exists:
+            return library_status(self.folder, None)
+        with Store.open(self.folder, pipeline_id=None, dim=None, read_only=True) as store:
+            return library_status(self.folder, store)
+
+
+def _parts(query: str | QueryPart | Sequence[QueryPart]) -> Sequence[QueryPart]:
+    if isinstance(query, str):
+        return (QueryPart(text=query),)
+    return (query,) if isinstance(query, QueryPart) else query
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
