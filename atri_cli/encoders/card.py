@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from atri_cli.errors import ModelError
 
@@ -105,14 +106,79 @@ def load_card(folder: Path) -> ModelCard:
             name=data["name"],
             revision=str(data["revision"]),
             dim=int(data["dim"]),
-            audio=AudioTower(**data["audio"]),
-            text=TextTower(**text),
+            audio=AudioTower(**_typed(AudioTower, data["audio"])),
+            text=TextTower(**_typed(TextTower, text)),
             precision=data.get("precision", "fp32"),
             licences=data.get("licences", {}),
             quality=data.get("quality", {}),
             folder=folder,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"The model card `{path}` lacks or misspells a fact.", why=str(error)
         ) from error
+
+
+def write_card(card: ModelCard, folder: Path) -> Path:
+    """Write the card into a model folder; `load_card` gives an equal card back.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        TypeError: a value of `licences` or `quality` that TOML cannot hold, such as None.
+    """
+    facts = asdict(card)
+    del facts["folder"]
+    path = folder / CARD_FILE
+    path.write_text("\n".join(_toml_lines(facts)).lstrip() + "\n", encoding="utf-8")
+    return path
+
+
+def _typed(tower: type[AudioTower] | type[TextTower], facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts of the declared types; `10` is taken as 10.0, as both must give one pipeline id."""
+    kinds = {
+        name: getattr(hint, "__origin__", hint) for name, hint in get_type_hints(tower).items()
+    }
+    typed = {}
+    for name, value in facts.items():
+        kind = kinds.get(name)
+        if kind is None:
+            raise ValueError(f"`{name}` is not a known fact.")
+        right = float(value) if kind is float and type(value) is int else value
+        if type(right) is not kind:
+            raise TypeError(f"`{name}` must be {kind.__name__}, not {type(value).__name__}.")
+        typed[name] = right
+    return typed
+
+
+def _toml_lines(table: dict[str, Any], place: str = "") -> list[str]:
+    """A table as TOML: its own values first, then its subtables, because order matters there."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    lines = ["", f"[{place}]"] if place else []
+    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in plain.items()]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += _toml_lines(value, ".".join(filter(None, (place, _toml_key(key)))))
+    return lines
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+
+
+def _toml_value(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case str():
+            # JSON's escapes are TOML's too, but JSON lets DEL through and TOML does not.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list() | tuple():
+            return f"[{', '.join(map(_toml_value, value))}]"
+        case dict():
+            inner = ", ".join(f"{_toml_key(key)} = {_toml_value(v)}" for key, v in value.items())
+            return f"{{{inner}}}"
+    raise TypeError(f"TOML cannot hold {value!r}.")
