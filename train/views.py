@@ -57,16 +57,28 @@ class Views:
         self.seed = seed
         self.mix = mix
 
-    def _stack(self, rng: np.random.Generator, batch: int, length: int) -> Tensor:
-        picks = np.searchsorted(self.chance, rng.random(batch)).clip(max=len(self.mels) - 1)
+    def _draw(self, rng: np.random.Generator, batch: int) -> NDArray[np.int64]:
+        drawn = np.searchsorted(self.chance, rng.random(batch))
+        return np.minimum(drawn, len(self.mels) - 1)
+
+    def _stack(self, rng: np.random.Generator, picks: NDArray[np.int64], length: int) -> Tensor:
         crops = np.stack([crop(self.mels[pick], length, rng) for pick in picks])
         return torch.from_numpy(crops.astype(np.float32)).transpose(1, 2)
 
     def batch(self, step: int, size: int, length: int) -> Tensor:
         """The batch of `step`: `size` views of `length` frames."""
         rng = np.random.default_rng((self.seed, step))
-        power = to_power(self._stack(rng, size, length))
-        under = to_power(self._stack(rng, size, length))
+        return self._augment(rng, self._draw(rng, size), length)
+
+    def each(self, step: int, length: int) -> Tensor:
+        """One view of every clip, in their order."""
+        rng = np.random.default_rng((self.seed, step))
+        return self._augment(rng, np.arange(len(self.mels)), length)
+
+    def _augment(self, rng: np.random.Generator, picks: NDArray[np.int64], length: int) -> Tensor:
+        size = len(picks)
+        power = to_power(self._stack(rng, picks, length))
+        under = to_power(self._stack(rng, self._draw(rng, size), length))
         decibels = rng.uniform(-20.0, 0.0, size) - 100.0 * (rng.random(size) > self.mix)
         gain = rng.uniform(-18.0, 6.0, size)
         mixed = power + under * _factor(decibels)

@@ -1,0 +1,193 @@
+"""Bring audio and text into one space: KCL over captions in eight languages, on cached features.
+
+Both towers are frozen and their outputs cached, so K languages cost nothing. What is trained: the
+audio head, and one linear map of the text tower. Three terms: KCL on labelled recordings; soft
+targets, the teacher's class probabilities against the class names, on every recording; and the
+supervised contrastive loss on phrases, which keeps languages together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.losses import kcl
+from train.phrases import CORE
+from train.textfit import Phrases, supervised_contrastive
+
+DIM = 256
+
+
+@dataclass(frozen=True)
+class AlignPlan:
+    """Steps, clips a batch, loss weights, temperature, rates, seed."""
+
+    steps: int = 3000
+    batch: int = 256
+    classes_weight: float = 1.0
+    phrases_weight: float = 0.5
+    tau: float = 0.07
+    classes_tau: float = 0.07
+    lr: float = 1e-3
+    text_lr: float = 2e-4
+    dropout: float = 0.3
+    hidden: int = 768
+    seed: int = 0
+
+
+class AudioHead(nn.Module):
+    """Features [batch, inputs] → unit vectors [batch, dim]; a linear path beside a small MLP."""
+
+    def __init__(self, inputs: int, hidden: int, dropout: float, dim: int = DIM) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+        self.mean: Tensor
+        self.scale: Tensor
+        self.straight = nn.Linear(inputs, dim)
+        self.up = nn.Linear(inputs, hidden)
+        self.down = nn.Linear(hidden, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def standardise(self, rows: Tensor) -> None:
+        """Take mean and deviation of the features from `rows` [n, inputs]."""
+        self.mean.copy_(rows.mean(0))
+        self.scale.copy_(1.0 / (rows.std(0) + 1e-3))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        x = ((rows - self.mean) * self.scale).clamp(-6, 6)
+        deep = self.down(self.dropout(F.gelu(self.up(self.dropout(x)))))
+        return F.normalize(self.straight(self.dropout(x)) + deep, dim=-1)
+
+
+def principal_map(vectors: NDArray[np.float32], dim: int = DIM) -> nn.Linear:
+    """A linear map to the first `dim` principal directions, centred and partly whitened."""
+    mean = vectors.mean(0)
+    _, spread, directions = np.linalg.svd(vectors - mean, full_matrices=False)
+    weight = directions[:dim] / np.sqrt(spread[:dim, None] / spread[0])
+    linear = nn.Linear(vectors.shape[1], dim)
+    linear.weight.data = torch.from_numpy(weight.astype(np.float32))
+    linear.bias.data = torch.from_numpy((-weight @ mean).astype(np.float32))
+    return linear
+
+
+@dataclass(frozen=True)
+class AlignData:
+    """Rows of audio features with concepts of their recording, and pooled phrase vectors.
+
+    `row_concepts[i]` holds concept numbers (into the groups of `phrases`), empty if unlabelled;
+    `scores` the teacher's probabilities; `classes` the concept number of each AudioSet class.
+    """
+
+    rows: NDArray[np.float32]
+    row_concepts: list[list[int]]
+    scores: NDArray[np.float16]
+    phrases: Phrases
+    pooled: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    held_out: set[int]
+
+
+class Align:
+    """Trains head and map; `text(numbers)` and `audio(rows)` give the unit vectors."""
+
+    def __init__(self, data: AlignData, plan: AlignPlan) -> None:
+        torch.manual_seed(plan.seed)
+        self.data, self.plan = data, plan
+        self.groups = data.phrases.groups()
+        self.core = [data.phrases.languages.index(lang) for lang in CORE]
+        self.rows = torch.from_numpy(data.rows)
+        self.pooled = torch.from_numpy(data.pooled)
+        self.head = AudioHead(data.rows.shape[1], plan.hidden, plan.dropout)
+        self.head.standardise(self.rows)
+        self.project = principal_map(data.pooled)
+        self.labelled = np.array([i for i, c in enumerate(data.row_concepts) if c])
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": self.head.parameters(), "lr": plan.lr, "peak": plan.lr},
+                {"params": self.project.parameters(), "lr": plan.text_lr, "peak": plan.text_lr},
+            ],
+            weight_decay=0.02,
+        )
+        counts = np.bincount([c for row in data.row_concepts for c in row[:1]],
+                             minlength=len(self.groups))  # fmt: skip
+        chance = np.array([counts[data.row_concepts[i][0]] ** -0.6 for i in self.labelled])
+        self.chance = np.cumsum(chance / chance.sum())
+
+    def text(self, numbers: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        return F.normalize(self.project(self.pooled[torch.as_tensor(numbers)]), dim=-1)
+
+    def audio(self, rows: Tensor) -> Tensor:
+        found: Tensor = self.head(rows)
+        return found
+
+    def _phrase(self, rng: np.random.Generator, concept: int, lang: int) -> int:
+        group = self.groups[concept]
+        return int(rng.choice(group.get(lang) or group[self.core[0]]))
+
+    def _kcl(self, rng: np.random.Generator) -> Tensor:
+        drawn = np.searchsorted(self.chance, rng.random(self.plan.batch))
+        picks = self.labelled[np.minimum(drawn, len(self.labelled) - 1)]
+        concepts = [self.data.row_concepts[i] for i in picks]
+        chosen = [c[0] if rng.random() < 0.7 else int(rng.choice(c)) for c in concepts]
+        numbers = [[self._phrase(rng, c, lang) for c in chosen] for lang in self.core]
+        texts = torch.stack([self.text(row) for row in numbers])
+        sets = [set(c) for c in concepts]
+        clash = torch.tensor([[bool(a & b) for b in sets] for a in sets])
+        return kcl(self.audio(self.rows[picks]), texts, self.plan.tau, clash=clash)
+
+    def _classes(self, rng: np.random.Generator) -> Tensor:
+        """Cross-entropy between the teacher's class distribution and ours over class names."""
+        picks = rng.integers(len(self.rows), size=self.plan.batch)
+        wanted = torch.from_numpy(self.data.scores[picks].astype(np.float32))
+        wanted = wanted / wanted.sum(1, keepdim=True).clamp_min(0.05)
+        lang = int(rng.choice(self.core))
+        names = self.text([self._phrase(rng, c, lang) for c in self.data.classes])
+        logits = self.audio(self.rows[picks]) @ names.T / self.plan.classes_tau
+        return -(wanted * logits.log_softmax(1)).sum(1).mean()
+
+    def _phrases(self, rng: np.random.Generator) -> Tensor:
+        concepts = rng.integers(len(self.groups), size=64)
+        numbers, owners = [], []
+        for concept in np.unique(concepts):
+            if int(concept) in self.data.held_out:
+                continue
+            for lang in self.groups[concept]:
+                numbers.append(self._phrase(rng, int(concept), lang))
+                owners.append(int(concept))
+        vectors, owner = self.text(numbers), torch.tensor(owners)
+        allowed = torch.ones(len(owner), len(owner), dtype=torch.bool)
+        return supervised_contrastive(vectors, owner, allowed, self.plan.tau)
+
+    def train_step(self, step: int) -> list[float]:
+        """One step; returns the three terms."""
+        plan = self.plan
+        rng = np.random.default_rng((plan.seed, step))
+        factor = min(1.0, (step + 1) / 100) * (1 + math.cos(math.pi * step / plan.steps)) / 2
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        terms = [self._kcl(rng), self._classes(rng), self._phrases(rng)]
+        weights = (1.0, plan.classes_weight, plan.phrases_weight)
+        loss = torch.stack([w * t for w, t in zip(weights, terms, strict=True)]).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return [float(term.detach()) for term in terms]
+
+    def run(self, report_every: int = 500) -> None:
+        """Train to the end of the plan."""
+        self.head.train()
+        sums = np.zeros(3)
+        for step in range(self.plan.steps):
+            sums += self.train_step(step)
+            if (step + 1) % report_every == 0:
+                print(step + 1, (sums / report_every).round(3), flush=True)
+                sums[:] = 0
+        self.head.eval()

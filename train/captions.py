@@ -1,0 +1,22 @@
+"""Which phrases describe a labelled recording: file label → concepts → phrases in K languages."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from train.sources import Source
+
+LABELS = Path(__file__).parent / "labels" / "labels.tsv"
+
+
+def label_concepts(path: Path = LABELS) -> dict[str, list[str]]:
+    """Label → concept ids, best first; labels that say nothing about the sound are left out."""
+    with path.open(encoding="utf-8", newline="") as handle:
+        rows = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return {r["label"]: r["concepts"].split("|") for r in rows if r["concepts"] != "-"}
+
+
+def concepts_of(source: Source, labels: dict[str, list[str]]) -> list[str]:
+    """Concept ids of a recording; none when its label is vague or unknown."""
+    return [] if source.vague else labels.get(source.label, [])
