@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from atri_cli.audio.decode import read_info, stream_windows
-from atri_cli.errors import AtriError, AudioError
+from atri_cli.audio.files import show
+from atri_cli.errors import AtriError, AudioError, ModelError
 from atri_cli.library.catalog import Embedded
 from atri_cli.library.plan import Task, hash_file
 
@@ -80,6 +81,7 @@ class Reader:
         self._claims: dict[bytes, Future[Embedded]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._model_works = False  # until then its errors are not one file's
         self._readers = ThreadPoolExecutor(jobs, "atri-read")
         self._embedders = ThreadPoolExecutor(jobs, "atri-embed")
 
@@ -123,7 +125,11 @@ class Reader:
                 sound = self._sound(outcome)
             return replace(outcome, sound=sound)
         except AudioError as error:
-            return replace(outcome, reason=error.reason, detail=error.what)
+            return replace(outcome, reason=error.reason, detail=_about_it(error.what, task.path))
+        except ModelError as error:
+            if not self._model_works:
+                raise
+            return replace(outcome, reason="failed", detail=str(error))
         except (AtriError, Stopped):
             raise
         except FileNotFoundError:
@@ -181,10 +187,17 @@ class Reader:
                 vectors.append(waiting.popleft().result())
         vectors += [one.result() for one in waiting]
         if not windows:
-            raise AudioError(f"`{path}` holds no sound.", reason="empty")
+            raise AudioError(f"`{show(path)}` holds no sound.", reason="empty")
+        self._model_works = True
         seconds = max(info.seconds, windows[-1].end)  # a header may promise less than there is
         matrix = np.concatenate(vectors)
         return Embedded(seconds, info.sample_rate, info.channels, tuple(windows), matrix)
+
+
+def _about_it(what: str, path: Path) -> str:
+    """The sentence without the path, which the summary shows anyway and `relocate` changes."""
+    rest = what.removeprefix(f"`{show(path)}` ")
+    return what if rest == what else f"It {rest}"
 
 
 def _batches(stream: Iterator[T]) -> Iterator[list[T]]:
@@ -197,8 +210,10 @@ def _held_still(path: Path) -> Iterator[os.stat_result]:
     """Complain when the file is no regular one, or is another one after the block."""
     before = os.stat(path)
     if not stat.S_ISREG(before.st_mode):
-        raise AudioError(f"`{path}` is not a file.", reason="not-a-file")
+        raise AudioError(f"`{show(path)}` is not a file.", reason="not-a-file")
     yield before
     after = os.stat(path)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise AudioError(f"`{path}` changed while it was read.", reason="changed-while-reading")
+        raise AudioError(
+            f"`{show(path)}` changed while it was read.", reason="changed-while-reading"
+        )

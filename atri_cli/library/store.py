@@ -346,9 +346,6 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(path.parent, error) from error
-    if path.is_file() and not os.access(path, os.W_OK):
-        # SQLite would open it for reading alone and complain at the first write.
-        raise unwritable(path.parent, PermissionError(13, "The database is read-only"))
     db = _configured(_connection(os.fspath(path)))
     try:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -369,7 +366,7 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         db.close()
         log = path.with_name(path.name + "-wal")
-        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+        if log.exists() and log.stat().st_size:  # what it holds would be missing
             raise
         return _configured(_connection(address + "&immutable=1"))
     except BaseException:
