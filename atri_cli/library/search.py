@@ -1,0 +1,219 @@
+"""Search: a ranking of segments, grouped by file.
+
+Which engine answers: a scan of the database, or the HNSW graph where it saves time. Reading the
+graph from disk takes longer than scanning the database once, so the first search over an open
+library scans, and the graph is loaded when a second one comes (docs/decisions/0003).
+Whatever found the files, the scores shown are computed from the stored vectors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from atri_cli.errors import NothingIndexedError, UsageError
+from atri_cli.library import hnsw
+from atri_cli.library.graph import HnswIndex
+from atri_cli.library.query import query_vector
+from atri_cli.library.store import SegmentInfo, Store
+from atri_cli.library.types import Filters, QueryPart, SearchHit, SearchResult, SegmentHit
+from atri_cli.library.vectors import StoredVectors, VectorSearch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from atri_cli.encoders.types import Encoder
+    from atri_cli.library.vectors import Ids, Neighbours, Vectors
+
+FIRST_K = 256
+GROWTH = 8
+MAX_GRAPH_K = 2048  # above, a graph is slower than a scan
+NOISE = 1e-5  # cosines of equal vectors differ by less, whoever computes them
+
+
+def search(
+    store: Store,
+    encoder: Encoder,
+    parts: Sequence[QueryPart],
+    *,
+    limit: int = 10,
+    filters: Filters = Filters(),  # noqa: B008  (frozen)
+    segments_per_file: int = 1,
+) -> SearchResult:
+    """Find the files whose best segment is nearest to the query.
+
+    Files with equal scores are in the order of their paths, and segments in that of time, so the
+    same library and query always give the same result. `z` refers to all searched segments after
+    a scan, to a fixed sample of them after HNSW.
+
+    Args:
+        store: an open library.
+        encoder: the model that made it.
+        parts: texts and sounds; negative weights steer away.
+        limit: at most so many files.
+        filters: which files take part; applied before ranking.
+        segments_per_file: at most so many segments of each file, best first.
+
+    Raises:
+        NothingIndexedError: the library holds no segment.
+        UsageError: the query is empty or cancels itself out, or a number is below 1.
+        AudioError: a sound to compare with cannot be read.
+    """
+    if limit < 1 or segments_per_file < 1:
+        raise UsageError("A search needs at least one hit and one segment a file.")
+    count = store.segment_count()
+    if not count:
+        raise NothingIndexedError(
+            "Nothing is indexed yet.", hint="Index a folder first: `atri index ~/sounds`."
+        )
+    query = query_vector(encoder, parts)
+    with store.snapshot():
+        allowed = store.segment_ids(filters) if filters else None
+        searched = count if allowed is None else len(allowed)
+        question = _Question(query, limit, allowed, searched)
+        found = _find(store, question)
+        hits = _hits(store, question, found, segments_per_file)
+    return SearchResult(hits, store.path.parent.name, encoder.card.name, searched, found.method)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """`allowed` as in `VectorSearch.search`; `searched` segments take part."""
+
+    query: Vectors
+    limit: int
+    allowed: Ids | None
+    searched: int
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Ids of the files that may be among the best; `certain` when no other can be."""
+
+    files: list[int]
+    neighbours: Neighbours
+    certain: bool
+    method: Literal["exact", "hnsw"]
+
+
+@dataclass
+class _Session:
+    """What is kept while a library stays open."""
+
+    searches: int = 0
+    generation: int = -1
+    graph: HnswIndex | None = None
+
+
+_sessions: WeakKeyDictionary[Store, _Session] = WeakKeyDictionary()
+
+
+def _find(store: Store, question: _Question) -> _Found:
+    graph = _graph(store, question.searched)
+    if graph is not None:
+        found = _best_files(store, graph, question, min(question.searched, MAX_GRAPH_K))
+        if found.certain:
+            return found
+    return _best_files(store, StoredVectors(store), question, question.searched)
+
+
+def _graph(store: Store, searched: int) -> HnswIndex | None:
+    """The graph, when it is worth using and fits the library as it is now."""
+    session = _sessions.setdefault(store, _Session())
+    session.searches += 1
+    if session.searches == 1 or searched <= hnsw.EXACT_LIMIT:
+        return None
+    if session.generation != store.generation:
+        session.graph = hnsw.load(store)
+        session.generation = store.generation
+    return session.graph
+
+
+def _best_files(store: Store, index: VectorSearch, question: _Question, most: int) -> _Found:
+    """Ask for more and more segments, at most `most`, until they lie in enough files."""
+    limit = question.limit
+    k = max(FIRST_K, 4 * limit)
+    while True:
+        k = min(k, most)
+        found = index.search(question.query, k, question.allowed)
+        best: dict[int, float] = {}
+        file_of = _files_of(store, found.ids)
+        for segment, cosine in zip(found.ids.tolist(), found.cosines.tolist(), strict=True):
+            best.setdefault(file_of[segment], cosine)
+        floor = sorted(best.values(), reverse=True)[:limit][-1] - NOISE if best else 0.0
+        enough = len(best) >= limit and float(found.cosines[-1]) < floor
+        if enough or len(found.ids) < k or k == most:
+            files = [file for file, cosine in best.items() if cosine >= floor]
+            exact = not isinstance(index, HnswIndex)
+            return _Found(files, found, enough or exact, "exact" if exact else "hnsw")
+        k *= GROWTH
+
+
+def _files_of(store: Store, segments: Ids) -> dict[int, int]:
+    """The file id of each segment id."""
+    rows = store.rows(
+        "SELECT id, file_id FROM segments WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(segments.tolist()),),
+    )
+    return dict(rows)
+
+
+def _segments_of(store: Store, files: list[int]) -> tuple[dict[int, int], Ids]:
+    """The file id of each segment of some files, and the segment ids, ascending."""
+    rows = store.rows(
+        "SELECT id, file_id FROM segments WHERE file_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(files),),
+    )
+    file_of: dict[int, int] = dict(rows)
+    return file_of, np.array(sorted(file_of), np.int64)
+
+
+def _hits(
+    store: Store, question: _Question, found: _Found, segments_per_file: int
+) -> tuple[SearchHit, ...]:
+    file_of, ids = _segments_of(store, found.files)
+    ids, vectors = store.vectors(ids)
+    scores = _scores(vectors, question.query)
+    best: defaultdict[int, list[int]] = defaultdict(list)
+    for place in np.lexsort((ids, -scores)).tolist():
+        segments = best[file_of[int(ids[place])]]
+        if len(segments) < segments_per_file:
+            segments.append(place)
+    shown = [place for places in best.values() for place in places]
+    info = {one.id: one for one in store.segments_info(ids[shown])}
+    hits = [
+        _hit([(info[int(ids[place])], float(scores[place])) for place in places], found)
+        for places in best.values()
+    ]
+    hits.sort(key=lambda hit: (-hit.score, hit.path))
+    return tuple(hits[: question.limit])
+
+
+def _scores(vectors: Vectors, query: Vectors) -> NDArray[np.float64]:
+    """Cosines [n], the same for equal rows wherever they stand, which BLAS does not promise."""
+    products: NDArray[np.float64] = np.einsum("nd,d->n", vectors, query, dtype=np.float64)
+    return products.round(6).clip(-1.0, 1.0)
+
+
+def _hit(segments: list[tuple[SegmentInfo, float]], found: _Found) -> SearchHit:
+    shown = tuple(
+        SegmentHit(info.start, info.end, score, found.neighbours.z(score))
+        for info, score in segments
+    )
+    first, best = segments[0][0], shown[0]
+    return SearchHit(
+        path=first.root / first.path,
+        root=first.root,
+        start=best.start,
+        end=best.end,
+        score=best.score,
+        z=best.z,
+        duration=first.seconds,
+        segments=shown,
+    )
