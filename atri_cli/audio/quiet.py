@@ -24,18 +24,16 @@ def native_stderr_silenced() -> Iterator[None]:
         yield
         return
     python_stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    # The encoding is the terminal's; line buffering as Python's own stderr has it.
-    sys.stderr = open(
-        kept, "w", buffering=1, encoding=python_stderr.encoding, errors=python_stderr.errors
-    )
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        sys.stderr.close()
-        os.close(nowhere)
-        sys.stderr = python_stderr
+    with (
+        # Line-buffered, as Python's own stderr is.
+        open(os.dup(2), "w", 1, python_stderr.encoding, python_stderr.errors) as spare,
+        open(os.devnull, "wb") as nowhere,
+    ):
+        sys.stderr = spare
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            spare.flush()
+            os.dup2(spare.fileno(), 2)
+            sys.stderr = python_stderr

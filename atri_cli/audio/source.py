@@ -26,10 +26,17 @@ if TYPE_CHECKING:
 # Values of one read, over all channels (1 MiB): bounds memory whatever the number of channels.
 BLOCK_VALUES = 262_144
 
+# libsndfile drops all of a read in which it meets damage: small reads lose little of the sound.
+PIECE_FRAMES = 4096
+
 # Beyond these a header is wrong, and resampling would make gigabytes out of a few samples.
 MIN_RATE, MAX_RATE = 1_000, 1_000_000
 
-_UNRECOGNISED, _MALFORMED, _UNSUPPORTED = 1, 3, 4
+_UNRECOGNISED, _UNSUPPORTED = 1, 4
+_REFUSALS = {
+    _UNRECOGNISED: ("is not a sound file, whatever its name says", "not-audio"),
+    _UNSUPPORTED: ("is coded in a way that libsndfile does not read", "unsupported"),
+}
 
 
 @dataclass(frozen=True)
@@ -108,25 +115,46 @@ class _SndfileSource:
     def __init__(self, file: soundfile.SoundFile, path: Path) -> None:
         self._file = file
         self._path = path
+        self._broken: Exception | None = None
         rate = file.samplerate
         # libsndfile gives the largest integer when it cannot know the length.
         seconds = file.frames / rate if 0 <= file.frames < 2**62 else 0.0
         self.info = AudioInfo(seconds, rate, file.channels)
 
     def blocks(self, start: float = 0.0) -> Iterator[Mono]:
-        import soundfile
-
+        if start > 0:
+            self._seek(start)
         size = max(1, BLOCK_VALUES // self.info.channels)
         decoded = False
+        while not self._broken and len(block := self._read(size)):
+            decoded = True
+            yield _to_mono(block)
+        if self._broken and not decoded:
+            raise damaged(self._path, self._broken) from self._broken
+
+    def _seek(self, start: float) -> None:
+        import soundfile
+
         try:
-            if start > 0:
-                self._file.seek(min(round(start * self.info.sample_rate), self._file.frames))
-            while len(block := self._file.read(size, dtype="float32", always_2d=True)):
-                decoded = True
-                yield _to_mono(block)
-        except (soundfile.SoundFileError, RuntimeError, MemoryError) as error:
-            if not decoded:
-                raise damaged(self._path, error) from error
+            self._file.seek(min(round(start * self.info.sample_rate), self._file.frames))
+        except soundfile.SoundFileError as error:
+            self._broken = error
+
+    def _read(self, size: int) -> NDArray[np.float32]:
+        """Up to `size` frames, float32 [frames, channels]; stops where the file is broken."""
+        import soundfile
+
+        block = np.empty((size, self.info.channels), np.float32)
+        filled = 0
+        try:
+            while filled < size:
+                piece = self._file.read(out=block[filled : filled + PIECE_FRAMES])
+                filled += len(piece)
+                if not len(piece):
+                    break
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            self._broken = error
+        return block[:filled]
 
 
 @contextmanager
@@ -144,14 +172,8 @@ def _open_sndfile(descriptor: int, path: Path) -> Iterator[Source]:
 
 def _refusal(path: Path, error: Exception) -> AudioError:
     code = getattr(error, "code", _UNRECOGNISED)
-    if code == _UNSUPPORTED:
-        what, reason = "is coded in a way that libsndfile does not read", "unsupported"
-    elif code == _UNRECOGNISED:
-        what, reason = "is not a sound file, whatever its name says", "not-audio"
-    else:
-        what, reason = "is damaged", "damaged"
-    why = getattr(error, "error_string", str(error))
-    return AudioError(f"`{show(path)}` {what}.", reason=reason, why=why)
+    what, reason = _REFUSALS.get(code, ("is damaged", "damaged"))
+    return AudioError(f"`{show(path)}` {what}.", reason=reason)
 
 
 def _to_mono(block: NDArray[np.float32]) -> Mono:
