@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +157,13 @@ def test_any_text_is_a_glob(tmp_path_factory: pytest.TempPathFactory, glob: str)
         assert set(store.segment_ids(Filters(extensions=(glob,)))) <= everything
 
 
+def half_a_change(store: Store) -> None:
+    catalog = Catalog(store)
+    with store.transaction():
+        catalog.remove_files([2])
+        catalog.put(Found(99, b"x.wav", 1, 1), bytes(16), sound(1))  # there is no root 99
+
+
 def test_generation_rises_with_segments_alone(tmp_path: Path) -> None:
     with filled(tmp_path) as store:
         catalog = Catalog(store)
@@ -167,9 +174,8 @@ def test_generation_rises_with_segments_alone(tmp_path: Path) -> None:
         with store.transaction():
             catalog.remove_files([1])
         assert store.generation == start + 1
-        with pytest.raises(ZeroDivisionError), store.transaction():
-            catalog.remove_files([2])
-            raise ZeroDivisionError
+        with pytest.raises(LibraryError):
+            half_a_change(store)
         assert store.generation == start + 1
         assert store.segment_count() == 9
 
@@ -285,11 +291,8 @@ def test_damage_is_an_error_or_harmless(tmp_path: Path, seed: int) -> None:
     path.write_bytes(raw)
     with reader_of(tmp_path) as store:
         assert store.problems()
-        try:
-            store.vectors()
-            store.segments_info(range(6000))
-        except LibraryError as error:
-            assert "damaged" in error.what
+        with suppress(LibraryError):  # a damaged page may belong to another table
+            assert len(store.vectors()[0]) == 6010
 
 
 def test_a_vector_of_a_wrong_length_is_damage(tmp_path: Path) -> None:
@@ -328,9 +331,9 @@ def test_a_read_only_folder_can_be_read_and_not_written(tmp_path: Path) -> None:
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    with writing(tmp_path):
-        with pytest.raises(LibraryBusyError, match=f"process {os.getpid()}"), writing(tmp_path):
-            pytest.fail("the lock was taken twice")
+    busy = pytest.raises(LibraryBusyError, match=f"process {os.getpid()}")
+    with writing(tmp_path), busy, writing(tmp_path):
+        pytest.fail("the lock was taken twice")
     with writing(tmp_path):
         pass
 

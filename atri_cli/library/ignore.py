@@ -78,6 +78,7 @@ def _rule(line: str) -> Rule | None:
 
 
 _TOKENS = re.compile(r"(?P<any>\*\*/)|(?P<deep>\*\*)|(?P<star>\*)|(?P<one>\?)|(?P<set>\[!?[^]]+])")
+_RANGE = re.compile(r"(?<=[^\W_])\\-(?=[^\W_])")  # an escaped hyphen between letters or digits
 _MEANINGS = {"any": "(?:.*/)?", "deep": ".*", "star": "[^/]*", "one": "[^/]"}
 
 
@@ -87,7 +88,14 @@ def _translate(glob: str) -> str:
     for token in _TOKENS.finditer(glob):
         pieces.append(re.escape(glob[end : token.start()]))
         kind = token.lastgroup or ""
-        inside = token.group().replace("[!", "[^", 1).replace("\\", "\\\\")
-        pieces.append(_MEANINGS.get(kind, inside))
+        pieces.append(_set(token.group()) if kind == "set" else _MEANINGS[kind])
         end = token.end()
     return "(?s:" + "".join(pieces) + re.escape(glob[end:]) + ")"
+
+
+def _set(token: str) -> str:
+    """`[a-c]` or `[!a-c]` as a regular expression; nothing else has a meaning inside."""
+    inside = token[1:-1]
+    sign = "^" if inside.startswith("!") else ""
+    literal = re.escape(inside.removeprefix("!"))
+    return f"[{sign}{_RANGE.sub('-', literal)}]"
