@@ -70,9 +70,8 @@ def open_ffmpeg(descriptor: int, path: Path) -> Iterator[Source]:
             container = av.open(file, mode="r", metadata_errors="ignore")
         except (av.FFmpegError, ValueError) as error:
             raise AudioError(
-                f"`{show(path)}` is not a sound or video file, whatever its name says.",
+                f"`{show(path)}` is not a sound or video file, or badly damaged.",
                 reason="not-audio",
-                why=str(error),
             ) from error
         with container:
             if not container.streams.audio:
