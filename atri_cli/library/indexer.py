@@ -12,10 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atri_cli.library.catalog import Catalog
+from atri_cli.library.catalog import Catalog, Embedded, FileRow
 from atri_cli.library.plan import MAY_HEAL, Plan, Task, make_plan, preview
 from atri_cli.library.scan import scan
 from atri_cli.library.types import IndexProgress, IndexReport, ProgressCallback, Root, Skipped
@@ -26,6 +27,25 @@ if TYPE_CHECKING:
 
 BATCH_FILES = 64
 BATCH_SECONDS = 2.0
+
+
+@dataclass
+class _Batch:
+    """What one transaction did; counted when it is committed. `moved` holds file ids."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    segments: int = 0
+    moved: set[int] = field(default_factory=set)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def settle(self, task: Task, row: FileRow) -> None:
+        """Count a file that has only another date."""
+        if row.status == "ok":
+            self.unchanged += 1
+        else:
+            self.skipped.append(Skipped(task.path, row.reason, row.detail))
 
 
 class Indexer:
@@ -131,9 +151,11 @@ class Indexer:
 
     def _take_finished(self, future: Future[Outcome]) -> None:
         try:
-            self._outcomes.append(future.result(0))
+            outcome = future.result(0)
         except Exception:
             return  # in flight: the next run reads it
+        if not any(outcome is one for one in self._outcomes):
+            self._outcomes.append(outcome)
 
     def _is_due(self, more_to_come: bool) -> bool:
         if not more_to_come or len(self._outcomes) >= BATCH_FILES:
@@ -142,12 +164,13 @@ class Indexer:
 
     def _write(self, reader: Reader) -> list[Task]:
         """Write what has been read in one transaction; returns tasks that must be read again."""
-        again = []
+        again, batch = [], _Batch()
         with self.catalog.store.transaction():
             for outcome in self._outcomes:
-                if not self._apply(outcome):
+                if not self._apply(outcome, batch):
                     again.append(outcome.task)
                     reader.lost(outcome.content_hash or b"")
+        self._account(batch)
         for outcome in self._outcomes:
             reader.saved(outcome)
         self._outcomes = []
@@ -155,57 +178,57 @@ class Indexer:
         self._tell(None)
         return again
 
-    def _apply(self, outcome: Outcome) -> bool:
+    def _apply(self, outcome: Outcome, batch: _Batch) -> bool:
         task, content_hash = outcome.task, outcome.content_hash
         if outcome.reason:
-            self._skip(outcome)
+            self._skip(outcome, batch)
         elif outcome.sound is not None:
-            self.catalog.put(task.found, content_hash, outcome.sound)
-            self.report.segments += len(outcome.sound.windows)
-            self._count(task)
+            self._put(task, content_hash, outcome.sound, batch)
         elif task.row is not None and content_hash and task.is_known_as(content_hash):
             self.catalog.touch(task.row.id, task.found)
-            self._count_settled(task)
+            batch.settle(task, task.row)
         else:
-            return self._reuse(task, content_hash or b"")
+            return self._reuse(task, content_hash or b"", batch)
         return True
 
-    def _reuse(self, task: Task, content_hash: bytes) -> bool:
+    def _put(self, task: Task, content_hash: bytes | None, sound: Embedded, batch: _Batch) -> None:
+        self.catalog.put(task.found, content_hash, sound)
+        batch.segments += len(sound.windows)
+        if task.replaces:
+            batch.updated += 1
+        else:
+            batch.added += 1
+
+    def _reuse(self, task: Task, content_hash: bytes, batch: _Batch) -> bool:
         """Take the segments of a file with the same content; False when it has lost them."""
         same = self.catalog.with_hash(content_hash)
-        moved = next((row for row in same if row.id in self.plan.vanished), None)
-        if moved is not None and task.row is None:
-            self.catalog.touch(moved.id, task.found)
-            del self.plan.vanished[moved.id]
-            self.report.moved += 1
+        gone = [row for row in same if row.id in self.plan.vanished and row.id not in batch.moved]
+        if gone and task.row is None:
+            self.catalog.touch(gone[0].id, task.found)
+            batch.moved.add(gone[0].id)
         elif same:
-            sound = self.catalog.embedded(same[0].id)
-            self.catalog.put(task.found, content_hash, sound)
-            self.report.segments += len(sound.windows)
-            self._count(task)
+            self._put(task, content_hash, self.catalog.embedded(same[0].id), batch)
         return bool(same)
 
-    def _skip(self, outcome: Outcome) -> None:
+    def _skip(self, outcome: Outcome, batch: _Batch) -> None:
         task = outcome.task
-        self.plan.skipped.append(Skipped(task.path, outcome.reason, outcome.detail))
+        batch.skipped.append(Skipped(task.path, outcome.reason, outcome.detail))
         was_fine = task.row is not None and task.row.status == "ok"
         if not (was_fine and outcome.reason in MAY_HEAL):
             self.catalog.put_skipped(
                 task.found, outcome.content_hash, outcome.reason, outcome.detail
             )
 
-    def _count(self, task: Task) -> None:
-        if task.replaces:
-            self.report.updated += 1
-        else:
-            self.report.added += 1
-
-    def _count_settled(self, task: Task) -> None:
-        row = task.row
-        if row is not None and row.status != "ok":
-            self.plan.skipped.append(Skipped(task.path, row.reason, row.detail))
-        else:
-            self.report.unchanged += 1
+    def _account(self, batch: _Batch) -> None:
+        report = self.report
+        report.added += batch.added
+        report.updated += batch.updated
+        report.unchanged += batch.unchanged
+        report.segments += batch.segments
+        report.moved += len(batch.moved)
+        self.plan.skipped += batch.skipped
+        for file_id in batch.moved:
+            del self.plan.vanished[file_id]
 
     def _finish(self) -> None:
         with self.catalog.store.transaction():

@@ -205,7 +205,10 @@ class Library:
                     return indexer.run(chosen, catalog.roots(), dry_run=True)
             with store.transaction():
                 chosen = self._prepare(catalog, roots, reindex)
-            return indexer.run(chosen, catalog.roots())
+            report = indexer.run(chosen, catalog.roots())
+            if not report.interrupted:
+                _refresh_cache(store, report)
+            return report
 
     def _index_encoder(self) -> Encoder:
         return self.encoder(self._threads or 1)
@@ -325,6 +328,15 @@ def _parts(query: str | QueryPart | Sequence[QueryPart]) -> Sequence[QueryPart]:
     if isinstance(query, str):
         return (QueryPart(text=query),)
     return (query,) if isinstance(query, QueryPart) else query
+
+
+def _refresh_cache(store: Store, report: IndexReport) -> None:
+    from atri_cli.library.hnsw import refresh
+
+    try:
+        refresh(store)
+    except KeyboardInterrupt:  # searches scan the database until the next run
+        report.interrupted = True
 
 
 def _cores() -> int:
