@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atri_cli.encoders import languages
-from atri_cli.errors import ModelError
+from atri_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from atri_cli.encoders.card import ModelCard
@@ -80,9 +81,19 @@ class Tokenizer:
         pieces: list[int] = self._pieces.encode(ready)[:room]
         if self._rule == "xlmr":
             return [self._pieces.bos_id(), *pieces, self._pieces.eos_id()]
-        code = languages.nllb_code(tag or languages.guess_from_script(ready), facts.language_codes)
+        code = self._nllb_code(tag, ready)
         first = len(self._pieces) + _NLLB_SHIFT + facts.language_codes.index(code)
         return [first, *(piece + _NLLB_SHIFT for piece in pieces), _NLLB_END]
+
+    def _nllb_code(self, tag: str | None, text: str) -> str:
+        codes = self._card.text.language_codes
+        if tag:
+            return languages.nllb_code(tag, codes)
+        # A guess must never fail: a model without the guessed language takes English, or its first.
+        for guess in (languages.guess_from_script(text), "en"):
+            with suppress(UsageError):
+                return languages.nllb_code(guess, codes)
+        return codes[0]
 
     def batch(
         self, texts: Sequence[str], lang: str | None = None
@@ -108,7 +119,9 @@ class Tokenizer:
         path = self._card.tokenizer_path
         try:
             # By content, not by name: sentencepiece takes only names that are UTF-8.
-            return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+            pieces = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+            pieces.encode("")  # an empty file loads without complaint and fails here
+            return pieces
         except (OSError, RuntimeError) as error:
             raise ModelError(
                 f"Cannot read the tokenizer of the model `{self._card.name}`.",
