@@ -220,6 +220,16 @@ def test_nothing_indexed(tmp_path: Path) -> None:
     (tmp_path / "library.db").touch()  # killed before the first write
     with pytest.raises(NothingIndexedError):
         Store.open(tmp_path, pipeline_id="p1", dim=DIM, read_only=True)
+    with closing(sqlite3.connect(tmp_path / "library.db")) as db:  # or a moment later
+        db.execute("PRAGMA journal_mode = WAL")
+    with pytest.raises(NothingIndexedError):
+        Store.open(tmp_path, pipeline_id="p1", dim=DIM, read_only=True)
+    with pytest.raises(NothingIndexedError):
+        Store.open(tmp_path, pipeline_id=None, dim=None)
+    with new_store(tmp_path) as store:  # or before it knew its model
+        store.rows("DELETE FROM meta WHERE key != 'schema_version'")
+    with pytest.raises(NothingIndexedError):
+        reader_of(tmp_path)
     new_store(tmp_path).close()
     reader_of(tmp_path).close()
 

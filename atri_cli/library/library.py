@@ -13,7 +13,7 @@ from atri_cli.errors import NothingIndexedError, UsageError
 from atri_cli.library.catalog import Catalog
 from atri_cli.library.lock import writing
 from atri_cli.library.roots import choose_roots, find_root, relocate_root
-from atri_cli.library.store import DATABASE_FILE, Store
+from atri_cli.library.store import Store
 from atri_cli.library.types import (
     Filters,
     IndexReport,
@@ -107,8 +107,19 @@ class Library:
     @property
     def exists(self) -> bool:
         """Whether anything has been indexed into it."""
-        database = self.folder / DATABASE_FILE
-        return database.is_file() and database.stat().st_size > 0
+        with self._as_it_is() as store:
+            return store is not None
+
+    @contextmanager
+    def _as_it_is(self) -> Iterator[Store | None]:
+        """The database, whichever model made it; None before the first `index`."""
+        try:
+            store = Store.open(self.folder, pipeline_id=None, dim=None, read_only=True)
+        except NothingIndexedError:
+            yield None
+            return
+        with store:
+            yield store
 
     @property
     def card(self) -> ModelCard:
@@ -126,10 +137,8 @@ class Library:
         return self._card
 
     def _recorded(self) -> str:
-        if not self.exists:
-            return ""
-        with Store.open(self.folder, pipeline_id=None, dim=None, read_only=True) as store:
-            return store.model
+        with self._as_it_is() as store:
+            return store.model if store else ""
 
     def encoder(self, threads: int | None = None) -> Encoder:
         """The model, loaded when first asked for.
@@ -309,18 +318,14 @@ class Library:
 
     def roots(self) -> list[Root]:
         """The folders it remembers, and whether each is there now."""
-        if not self.exists:
-            return []
-        with Store.open(self.folder, pipeline_id=None, dim=None, read_only=True) as store:
-            return Catalog(store).roots()
+        with self._as_it_is() as store:
+            return Catalog(store).roots() if store else []
 
     def status(self) -> LibraryStatus:
         """Counts, model and state, whichever model made it; zeros before the first `index`."""
         from atri_cli.library.status import library_status
 
-        if not self.exists:
-            return library_status(self.folder, None)
-        with Store.open(self.folder, pipeline_id=None, dim=None, read_only=True) as store:
+        with self._as_it_is() as store:
             return library_status(self.folder, store)
 
 

@@ -85,10 +85,7 @@ class Store:
         path = folder / DATABASE_FILE
         creating = not read_only and pipeline_id is not None and dim is not None
         if not creating and not _has_content(path):
-            raise NothingIndexedError(
-                "Nothing is indexed yet.",
-                hint="Type `atri index DIR` with a folder of sounds, then search again.",
-            )
+            raise _nothing_indexed()
         with explained(path):
             store = cls(_connect(path, read_only), path, read_only)
             try:
@@ -108,14 +105,19 @@ class Store:
     def _prepare(self, pipeline_id: str | None, dim: int | None, model: str) -> None:
         version = schema_version(self.db, self.path)
         refuse_newer(version, self.path)
+        making = not self.read_only and pipeline_id is not None and dim is not None
+        if version == 0 and not making:  # killed before its first write
+            raise _nothing_indexed()
         if version < SCHEMA_VERSION:
             self._upgrade(version)
-        if version == 0:
-            if pipeline_id is None or dim is None:
-                raise damaged(self.path, "it holds no tables")
+        made_by = self.pipeline_id
+        if made_by:
+            if pipeline_id not in (None, made_by):
+                raise self._mismatch(pipeline_id, model)
+        elif self.read_only or pipeline_id is None or dim is None:
+            raise _nothing_indexed()
+        else:
             self.set_model(pipeline_id, dim, model)
-        elif pipeline_id is not None and self.pipeline_id != pipeline_id:
-            raise self._mismatch(pipeline_id, model)
 
     def _upgrade(self, version: int) -> None:
         if self.read_only:
@@ -125,7 +127,7 @@ class Store:
             )
         migrate(self.db, version)
 
-    def _mismatch(self, pipeline_id: str, model: str) -> PipelineMismatchError:
+    def _mismatch(self, pipeline_id: str | None, model: str) -> PipelineMismatchError:
         asked = f"`{model}` ({pipeline_id})" if model else f"`{pipeline_id}`"
         return PipelineMismatchError(
             f"The library was made with the model `{self.model}` ({self.pipeline_id}), "
@@ -326,6 +328,13 @@ class Store:
             return [error.why or error.what]
         problems = [] if found == ["ok"] else found
         return problems + ([f"{wrong} vectors of a wrong length"] if wrong else [])
+
+
+def _nothing_indexed() -> NothingIndexedError:
+    return NothingIndexedError(
+        "Nothing is indexed yet.",
+        hint="Type `atri index DIR` with a folder of sounds, then search again.",
+    )
 
 
 def _has_content(path: Path) -> bool:
