@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from atri_cli import Library
 from atri_cli.errors import LibraryError
-from atri_cli.library import store as store_module
+from atri_cli.library import connection
 from atri_cli.library.types import IndexReport
 from tests.fake_encoder import FakeEncoder
 from tests.library_tools import content, names, without_root_rights
@@ -190,14 +191,14 @@ def test_a_full_disk(tmp_path: Path, sounds: Path, monkeypatch: pytest.MonkeyPat
     library.index([sounds])
     for number in range(20):
         write_noise(sounds / f"{number:02}.wav", seconds=4, seed=number)
-    configured = store_module._configured
+    configured = connection._configured
 
-    def small(db: store_module.sqlite3.Connection) -> store_module.sqlite3.Connection:
+    def small(db: sqlite3.Connection) -> sqlite3.Connection:
         configured(db).execute("PRAGMA max_page_count = 40")
         return db
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "_configured", small)
+        patch.setattr(connection, "_configured", small)
         with pytest.raises(LibraryError, match="No space is left") as caught:
             library.index()
         assert "safe" in caught.value.why

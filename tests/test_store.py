@@ -22,10 +22,11 @@ from atri_cli.errors import (
 )
 from atri_cli.library import store as store_module
 from atri_cli.library.catalog import Catalog, Embedded
+from atri_cli.library.connection import PAGE_BYTES
 from atri_cli.library.lock import writing
 from atri_cli.library.migrations import APPLICATION_ID, SCHEMA_VERSION
 from atri_cli.library.scan import Found
-from atri_cli.library.store import PAGE_BYTES, Store
+from atri_cli.library.store import Store
 from atri_cli.library.types import Filters, Window
 from tests.library_tools import without_root_rights
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from atri_cli.errors import LibraryError, NothingIndexedError, PipelineMismatchError
-from atri_cli.library.failures import damaged, explained, unwritable
+from atri_cli.library.connection import connect, connect_memory
+from atri_cli.library.failures import damaged, explained
 from atri_cli.library.filtering import matching_files
 from atri_cli.library.migrations import SCHEMA_VERSION, migrate, refuse_newer, schema_version
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 DATABASE_FILE = "library.db"
-PAGE_BYTES = 16384  # rows of 1-2 KB vectors waste a quarter to a half of a 4 KB page
 ROWS_PER_FETCH = 2048
 
 
@@ -87,7 +87,7 @@ class Store:
         if not creating and not _has_content(path):
             raise _nothing_indexed()
         with explained(path):
-            store = cls(_connect(path, read_only), path, read_only)
+            store = cls(connect(path, read_only), path, read_only)
             try:
                 store._prepare(pipeline_id, dim, model)
             except BaseException:
@@ -98,7 +98,7 @@ class Store:
     @classmethod
     def in_memory(cls, pipeline_id: str, dim: int, model: str) -> Store:
         """An empty library that leaves nothing behind."""
-        store = cls(_configured(_connection(":memory:")), Path(":memory:"), False)
+        store = cls(connect_memory(), Path(":memory:"), False)
         store._prepare(pipeline_id, dim, model)
         return store
 
@@ -346,53 +346,6 @@ def _has_content(path: Path) -> bool:
         raise LibraryError(
             f"Cannot open the library `{path}`.", why=f"{error.strerror}."
         ) from error
-
-
-def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
-    if read_only:
-        return _connect_reader(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(path.parent, error) from error
-    db = _configured(_connection(os.fspath(path)))
-    try:
-        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _connect_reader(path: Path) -> sqlite3.Connection:
-    """Read-only; on a read-only medium, where the log's index cannot be made, as immutable."""
-    address = path.absolute().as_uri() + "?mode=ro"
-    db = _configured(_connection(address))
-    try:
-        db.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
-    except sqlite3.OperationalError:
-        db.close()
-        log = path.with_name(path.name + "-wal")
-        if log.exists() and log.stat().st_size:  # what it holds would be missing
-            raise
-        return _configured(_connection(address + "&immutable=1"))
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _connection(address: str) -> sqlite3.Connection:
-    is_uri = address.startswith("file:")
-    return sqlite3.connect(address, uri=is_uri, isolation_level=None, check_same_thread=False)
-
-
-def _configured(db: sqlite3.Connection) -> sqlite3.Connection:
-    db.execute("PRAGMA busy_timeout = 10000")
-    db.execute("PRAGMA foreign_keys = ON")
-    return db
 
 
 def _json(ids: Sequence[int] | Ids) -> str:
