@@ -13,7 +13,7 @@ import csv
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -38,7 +38,7 @@ class QuerySet:
 
     ids: tuple[str, ...]
     audio: tuple[tuple[str, ...], ...]
-    texts: dict[str, tuple[str, ...]]
+    texts: Mapping[str, tuple[str, ...]]
 
     def __len__(self) -> int:
         return len(self.ids)
