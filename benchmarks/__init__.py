@@ -1,1 +1,1 @@
-"""Measurements: speed, memory and quality. Not part of the installed package."""
+"""What `make bench` measures: `python -m benchmarks` prints the table of docs/results/bench.md."""

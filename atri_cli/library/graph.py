@@ -33,6 +33,7 @@ class HnswIndex:
         self.removed: Ids = np.empty(0, np.int64)
         self._index: Any = None
         self._ids: Ids = np.empty(0, np.int64)
+        self._sample: Vectors | None = None  # reading vectors out of the graph is slow
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -53,12 +54,14 @@ class HnswIndex:
             max_elements=max(1, count), M=M, ef_construction=EF_CONSTRUCTION, random_seed=1
         )
         self._ids = self.removed = np.empty(0, np.int64)
+        self._sample = None
 
     def add(self, ids: Ids, matrix: Vectors) -> None:
         """Add vectors under new ids; int64 [n], float32 [n, dim]. Single-threaded."""
         if len(ids):
             self._index.add_items(matrix, ids, num_threads=1)
             self._ids = np.union1d(self._ids, ids)
+            self._sample = None
 
     def remove(self, ids: Ids) -> None:
         """Make ids unfindable; their vectors stay in the graph as stepping stones."""
@@ -66,6 +69,7 @@ class HnswIndex:
             self._index.mark_deleted(one)
         self._ids = np.setdiff1d(self._ids, ids, assume_unique=True)
         self.removed = np.union1d(self.removed, ids)
+        self._sample = None
 
     def search(self, query: Vectors, k: int, allowed: Ids | None = None) -> Neighbours:
         live = self._ids if allowed is None else np.intersect1d(self._ids, allowed)
@@ -93,9 +97,15 @@ class HnswIndex:
 
     def _spread(self, query: Vectors, live: Ids) -> tuple[float, float]:
         """Over evenly spaced ids, so the same library and query always give the same."""
+        if live is not self._ids:
+            return spread(self._sampled(live) @ query)
+        if self._sample is None:
+            self._sample = self._sampled(live)
+        return spread(self._sample @ query)
+
+    def _sampled(self, live: Ids) -> Vectors:
         step = -(-len(live) // SAMPLE)
-        sample = np.asarray(self._index.get_items(live[::step]), np.float32)
-        return spread(sample @ query)
+        return np.asarray(self._index.get_items(live[::step]), np.float32)
 
     def save(self, path: Path) -> None:
         """Write the graph.
