@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import atri_cli
 from atri_cli import Library
 from atri_cli.errors import (
     LibraryBusyError,
@@ -21,7 +25,7 @@ from atri_cli.errors import (
 )
 from atri_cli.library import hnsw, indexer, reading
 from atri_cli.library.lock import writing
-from atri_cli.library.types import IndexProgress, IndexReport, ProgressCallback
+from atri_cli.library.types import IndexProgress, IndexReport, ProgressCallback, QueryPart
 from tests.fake_encoder import FakeEncoder
 from tests.library_tools import content, names
 from tests.sounds import Samples, write_noise, write_tone
@@ -431,3 +435,47 @@ def test_before_anything_is_indexed(library: Library) -> None:
     status = library.status()
     assert (status.files, status.segments, status.last_indexed) == (0, 0, None)
     assert not library.folder.exists()
+
+
+def test_a_long_file_needs_little_memory(library: Library, tmp_path: Path) -> None:
+    write_noise(tmp_path / "s" / "long.wav", seconds=900)  # 58 MB as float32
+    tracemalloc.start()
+    try:
+        report = library.index([tmp_path / "s"], jobs=2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert report.segments == 899
+    assert peak < 16e6
+
+
+def test_the_library_of_the_settings_and_a_real_model(
+    atri_home: Path, fake_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low, high = (
+        write_tone(tmp_path / "s" / "1.wav", 200),
+        write_tone(tmp_path / "s" / "2.wav", 3000),
+    )
+    with Library.open(model=str(fake_model), device="cpu") as library:
+        assert library.index([tmp_path / "s"]).added == 2
+        assert atri_home in library.folder.parents
+        assert library.search("son grave").hits[0].path == low
+        assert library.search(QueryPart(text="high")).hits[0].path == high
+    with Library.open() as library, pytest.raises(ModelError, match="--model DIR"):
+        library.search("low")
+    with Library.open() as library:
+        assert library.status().files == 2
+    monkeypatch.setenv("ATRI_MODEL", str(fake_model))
+    with Library.open() as library:
+        assert library.search([QueryPart(text="low")], limit=1).hits[0].path == low
+        assert library.index().unchanged == 2
+
+
+def test_a_lazy_import_of_everything_that_is_public() -> None:
+    assert all(getattr(atri_cli, name) for name in atri_cli.__all__)
+    assert "Library" in dir(atri_cli)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = atri_cli.nothing
+    code = "import sys, atri_cli.commands, atri_cli.library.types; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -25,7 +25,8 @@ from atri_cli.library.catalog import Catalog, Embedded
 from atri_cli.library.connection import PAGE_BYTES
 from atri_cli.library.lock import writing
 from atri_cli.library.migrations import APPLICATION_ID, SCHEMA_VERSION
-from atri_cli.library.scan import Found
+from atri_cli.library.plan import MAY_HEAL
+from atri_cli.library.scan import JUNK, Found
 from atri_cli.library.store import Store
 from atri_cli.library.types import Filters, Window
 from tests.library_tools import without_root_rights
@@ -354,3 +355,29 @@ def test_version_is_that_of_the_distribution() -> None:
 
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
     assert atri_cli.__version__ == project["project"]["version"]
+
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "storage.md").read_text(encoding="utf-8")
+
+
+def test_the_documented_way_to_read_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with filled(tmp_path) as store:
+        expected = store.vectors()[1]
+    monkeypatch.chdir(tmp_path)
+    code = DOCUMENT.split("```python\n")[1].split("```")[0]
+    names: dict[str, object] = {}
+    exec(code + "db.close()", names)
+    np.testing.assert_array_equal(names["matrix"], expected)
+
+
+def test_the_document_names_every_column_and_reason(tmp_path: Path) -> None:
+    with new_store(tmp_path) as store:
+        for (table,) in store.rows("SELECT name FROM sqlite_schema WHERE type = 'table'"):
+            if not table.startswith("sqlite_"):
+                assert f"### {table}" in DOCUMENT
+                columns = store.rows(f"SELECT name FROM pragma_table_info('{table}')")
+                assert [name for (name,) in columns if f"`{name}`" not in DOCUMENT] == []
+    assert [reason for reason in MAY_HEAL if f"`{reason}`" not in DOCUMENT] == []
+    assert [name for name in JUNK if name.decode() not in DOCUMENT.lower()] == []

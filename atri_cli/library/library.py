@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from atri_cli.errors import NothingIndexedError, UsageError
+from atri_cli.errors import ModelError, NothingIndexedError, UsageError
 from atri_cli.library.catalog import Catalog
 from atri_cli.library.lock import writing
 from atri_cli.library.roots import choose_roots, find_root, relocate_root
@@ -70,8 +70,8 @@ class Library:
 
         Args:
             folder: where its database lies; None is the library of the settings.
-            model: name or folder of a model; None is the one the library was made with, and for
-                a new library that of the settings.
+            model: name or folder of a model; None is `ATRI_MODEL`, else the one the library was
+                made with, and for a new library that of the settings.
             device: "cpu", "cuda" or "auto".
             threads: of each run of the model; None lets searching use the runtime's default and
                 indexing one for each of its jobs.
@@ -133,7 +133,12 @@ class Library:
             from atri_cli.settings import load_settings
 
             settings = load_settings()
-            self._card = find_model(self._model or self._recorded() or settings.model, settings)
+            asked = self._model or settings.chosen_model
+            recorded = "" if asked else self._recorded()
+            try:
+                self._card = find_model(asked or recorded or settings.model, settings)
+            except ModelError as error:
+                raise _model_gone(recorded, error) if recorded else error from None
         return self._card
 
     def _recorded(self) -> str:
@@ -327,6 +332,15 @@ class Library:
 
         with self._as_it_is() as store:
             return library_status(self.folder, store)
+
+
+def _model_gone(name: str, error: ModelError) -> ModelError:
+    return ModelError(
+        f"The library was made with the model `{name}`, which cannot be used.",
+        why=error.what,
+        hint="Name the model's folder with `--model DIR`, or choose another model and type "
+        "`atri index --reindex --model NAME`.",
+    )
 
 
 def _parts(query: str | QueryPart | Sequence[QueryPart]) -> Sequence[QueryPart]:
