@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from atri_cli.audio.decode import stream_windows
-from atri_cli.errors import AudioError
+from atri_cli.errors import AtriError, AudioError
 from benchmarks.evaluate import UNREADABLE, evaluate, show
-from benchmarks.testset import QUERIES, QuerySet, find_truth, list_sounds, read_queries
+from benchmarks.testset import QUERIES, QuerySet, find_truth, lines_of, list_sounds, read_queries
 from train.teacher import load_teacher
 from train.towers.mel import SAMPLE_RATE, LogMel
 
@@ -179,24 +180,42 @@ def similarities(
     return result, int((~readable).sum())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def evaluate_baseline(
+    teachers: Path, sounds: Path, queries: QuerySet, distractors: Path | None = None
+) -> dict[str, Any]:
+    """The report of `benchmarks.evaluate` for the baseline.
+
+    Raises:
+        UsageError: a query has no right answer in `sounds`.
+    """
+    files = list_sounds(sounds)
+    if distractors:
+        files += list_sounds(distractors)
+    truth = find_truth(queries, sounds, files)
+    scores, unreadable = similarities(Baseline(teachers), queries, files)
+    return {"model": "baseline", "unreadable": unreadable, **evaluate(scores, truth)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Evaluate what can be had without training.")
     parser.add_argument("teachers", type=Path, help="folder of the teachers and class lists")
-    parser.add_argument("sounds", type=Path, help="folder of the sounds")
+    parser.add_argument("sounds", type=Path, help="folder the query file's `audio` refers to")
     parser.add_argument("queries", type=Path, nargs="?", default=QUERIES, help="query file")
     parser.add_argument("--distractors", type=Path, help="folder of more sounds, never right")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    queries = read_queries(arguments.queries)
-    files = list_sounds(arguments.sounds)
-    if arguments.distractors:
-        files += list_sounds(arguments.distractors)
-    truth = find_truth(queries, arguments.sounds, files)
-    scores, unreadable = similarities(Baseline(arguments.teachers), queries, files)
-    report = {"model": "baseline", "unreadable": unreadable, **evaluate(scores, truth)}
+    try:
+        queries = read_queries(arguments.queries)
+        report = evaluate_baseline(
+            arguments.teachers, arguments.sounds, queries, arguments.distractors
+        )
+    except AtriError as error:
+        print("\n".join(lines_of(error)), file=sys.stderr)
+        return error.exit_code
     show(report, queries.ids, as_json=arguments.json)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

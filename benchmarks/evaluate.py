@@ -77,12 +77,14 @@ def intervals(found: Ranks, seed: int = 0) -> dict[str, dict[str, list[float]]]:
     rng = np.random.default_rng(seed)
     draws = [summary(found[rng.integers(len(found), size=len(found))]) for _ in range(RESAMPLES)]
     return {
-        part: {
-            name: [float(v) for v in np.nanpercentile([d[part][name] for d in draws], [2.5, 97.5])]
-            for name in values
-        }
+        part: {name: _bounds([draw[part][name] for draw in draws]) for name in values}
         for part, values in draws[0].items()
     }
+
+
+def _bounds(values: list[float]) -> list[float]:
+    known = np.array(values)[~np.isnan(values)]
+    return np.percentile(known, [2.5, 97.5]).tolist() if known.size else []
 
 
 def random_best_rank(gallery: int, answers: int) -> NDArray[np.float64]:
@@ -121,6 +123,7 @@ def evaluate(similarity: Mapping[str, Floats], truth: Sequence[set[int]]) -> dic
 
     Returns:
         The report: `per_language`, `mean`, `mrv`, sizes, each with 95 % `intervals`, and `ranks`.
+        `mrv` is None for one language, or when no concept is asked in all of them.
     """
     tags = list(similarity)
     found = np.stack([best_ranks(similarity[tag], truth) for tag in tags], axis=1)
@@ -138,11 +141,7 @@ def evaluate(similarity: Mapping[str, Floats], truth: Sequence[set[int]]) -> dic
             tag: {**values[str(k)], "intervals": bounds[str(k)]} for k, tag in enumerate(tags)
         },
         "mean": {**values["mean"], "intervals": bounds["mean"]},
-        "mrv": {
-            **_beside_chance(values["mrv"], random_mrv(gallery, len(tags), counts)),
-            "concepts": len(counts),
-            "intervals": bounds["mrv"],
-        },
+        "mrv": _mrv(values["mrv"], bounds["mrv"], gallery, len(tags), counts),
         "ranks": [
             {tag: rank for tag, rank in zip(tags, row, strict=True) if rank}
             for row in found.tolist()
@@ -150,13 +149,24 @@ def evaluate(similarity: Mapping[str, Floats], truth: Sequence[set[int]]) -> dic
     }
 
 
-def _beside_chance(mrv: Mapping[str, float], chance: Mapping[str, float]) -> dict[str, float]:
+def _mrv(
+    mrv: Mapping[str, float],
+    bounds: Mapping[str, list[float]],
+    gallery: int,
+    languages: int,
+    answers: Sequence[int],
+) -> dict[str, Any] | None:
+    if languages < 2 or not answers:
+        return None
+    chance = random_mrv(gallery, languages, answers)
     return {
         **mrv,
         "random_variance": chance["variance"],
         "random_std": chance["std"],
         "normalised": mrv["variance"] / chance["variance"],
         "normalised_std": mrv["std"] / chance["std"],
+        "concepts": len(answers),
+        "intervals": bounds,
     }
 
 
@@ -229,18 +239,22 @@ def table(report: Mapping[str, Any]) -> str:
     ]
     rows = {**report["per_language"], "mean": report["mean"]}
     lines += [f"| {tag} | {' | '.join(_cells(row))} |" for tag, row in rows.items()]
-    mrv, bounds = report["mrv"], report["mrv"]["intervals"]
+    return "\n".join(lines + (_consistency(report["mrv"]) if report["mrv"] else []))
+
+
+def _consistency(mrv: Mapping[str, Any]) -> list[str]:
+    lines = []
     for name, title, ratio in (
         ("variance", "variance form", "normalised"),
         ("std", "standard deviation form", "normalised_std"),
     ):
-        low, high = bounds[name]
+        low, high = mrv["intervals"][name]
         lines += [
             "",
             f"MRV, {title}: {mrv[name]:.1f} [{low:.1f}, {high:.1f}];"
             f" random {mrv['random_' + name]:.1f}; ratio {mrv[ratio]:.3f}.",
         ]
-    return "\n".join(lines)
+    return lines
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

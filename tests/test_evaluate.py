@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,18 @@ def test_report_counts_and_measures() -> None:
     assert report["mrv"]["variance"] == pytest.approx(0.25 / 11)
     low, high = report["per_language"]["fr"]["intervals"]["r1"]
     assert low < 10 / 11 < high <= 1.0
+
+
+@pytest.mark.parametrize("languages", [["en"], ["en", "fr"]])
+def test_without_common_concepts_there_is_no_consistency(languages: list[str]) -> None:
+    similarity = {tag: np.eye(4, dtype=np.float32) for tag in languages}
+    for place, scores in enumerate(similarity.values()):
+        scores[place::2] = np.nan
+    report = evaluate(similarity, [{n} for n in range(4)])
+    assert report["mrv"] is None
+    assert report["mean"]["r1"] == 1.0
+    assert "MRV" not in table({**report, "unreadable": 0})
+    json.dumps(report, allow_nan=False)
 
 
 def test_a_model_is_asked_through_the_library(fake_model: Path, sounds: Path) -> None:
