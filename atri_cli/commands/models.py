@@ -1,0 +1,80 @@
+"""`atri models`: which models are installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from atri_cli.commands.options import JsonOption, QuietOption
+from atri_cli.output import Output
+from atri_cli.settings import load_settings
+from atri_cli.wording import path_fields, size
+
+if TYPE_CHECKING:
+    from atri_cli.encoders.card import ModelCard
+
+
+def models(json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """List the installed models.
+
+    Shows each one's languages, licences, size, measured quality and pipeline id. A library belongs to the pipeline id of the model that made it. To install a model, put its
+    folder into the folder of models, or name it with `--model DIR`.
+
+    \b
+    Examples:
+      atri models
+      atri models --json
+    """
+    from atri_cli.encoders.registry import list_models
+
+    settings = load_settings()
+    out = Output("json" if json else "table", quiet=quiet)
+    cards = list_models(settings)
+    facts = [fact for card in cards for fact in _facts(card, settings.model)]
+    facts.append(("models are in", str(settings.models_dir)))
+    out.facts(facts, {"schema": 1, "models": [_record(card) for card in cards]})
+    if not cards:
+        out.warn("No model is installed: the one that comes with atri is missing.")
+        out.hint("Install atri again, or name a model folder with `--model DIR`.")
+
+
+def _facts(card: ModelCard, chosen: str) -> list[tuple[str, str]]:
+    mark = " (the one that is used)" if card.name == chosen else ""
+    audio = card.audio
+    return [
+        ("model", f"{card.name} {card.revision}{mark}"),
+        ("languages", ", ".join(card.text.languages) or "not stated"),
+        ("licences", ", ".join(f"{key}: {name}" for key, name in card.licences.items())),
+        ("vectors", f"{card.dim} numbers, {card.precision}"),
+        (
+            "hears",
+            f"{audio.segment_seconds:g} s every {audio.hop_seconds:g} s, {audio.sample_rate} Hz",
+        ),
+        ("size", size(_bytes(card))),
+        *[("quality", f"{name}: {value}") for name, value in card.quality.items()],
+        ("pipeline id", card.pipeline_id),
+        ("folder", str(card.folder)),
+        ("", ""),
+    ]
+
+
+def _record(card: ModelCard) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "revision": card.revision,
+        "pipeline_id": card.pipeline_id,
+        "dim": card.dim,
+        "precision": card.precision,
+        "sample_rate": card.audio.sample_rate,
+        "segment_seconds": card.audio.segment_seconds,
+        "hop_seconds": card.audio.hop_seconds,
+        "languages": list(card.text.languages),
+        "licences": card.licences,
+        "quality": card.quality,
+        "bytes": _bytes(card),
+        **path_fields("folder", card.folder),
+    }
+
+
+def _bytes(card: ModelCard) -> int:
+    files = (card.audio_path, card.text_path, card.tokenizer_path)
+    return sum(path.stat().st_size for path in files if path.is_file())

@@ -1,0 +1,60 @@
+"""From settings to an open library, with hints that repeat the user's own options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from atri_cli.errors import NothingIndexedError
+from atri_cli.settings import OPTION, Settings
+from atri_cli.wording import command
+
+if TYPE_CHECKING:
+    from atri_cli.library.library import Library
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Library]:
+    """The library of the settings.
+
+    Raises:
+        NothingIndexedError: the block needs sounds and there are none; the hint says what to type.
+    """
+    from atri_cli.library.library import Library
+
+    with Library.open(
+        settings.library_dir, model=settings.chosen_model, device=settings.device
+    ) as library:
+        try:
+            yield library
+        except NothingIndexedError as error:
+            raise nothing_indexed(settings) from error
+
+
+def nothing_indexed(settings: Settings) -> NothingIndexedError:
+    """The error of a library without sounds."""
+    where = "" if settings.library_name == "default" else f" in `{settings.library_name}`"
+    return NothingIndexedError(
+        f"Nothing is indexed{where} yet.",
+        hint=f"Type {index_command(settings)} with your own folder of sounds, then try again.",
+    )
+
+
+def index_command(settings: Settings) -> str:
+    """`atri index ~/sounds` with the options the user gave."""
+    # The tilde is for the shell: not quoted.
+    return command(["index", "SOUNDS", *flags(settings)]).replace("SOUNDS", "~/sounds")
+
+
+def flags(settings: Settings) -> list[str]:
+    """The options of this run that choose library, model and device."""
+    folder = settings.library_dir
+    named = folder.parent == settings.models_dir.parent / "libraries"
+    values = {
+        "library": settings.library_name if named else str(folder),
+        "model": settings.model,
+        "device": settings.device,
+    }
+    given = [key for key in values if settings.origin[key] == OPTION]
+    return [word for key in given for word in (f"--{key}", values[key])]
