@@ -48,10 +48,13 @@ def read_queries(path: Path) -> QuerySet:
     """Read a query file: UTF-8, tab-separated, a header with `id`, `audio` and language tags.
 
     Raises:
-        UsageError: the file breaks a rule; the message names line and column.
+        UsageError: the file cannot be read or breaks a rule; the message names line and column.
     """
-    with path.open(encoding="utf-8", newline="") as handle:
-        lines = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            lines = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read the query file `{path}`.", why=str(error)) from error
     header, rows = (lines[0], lines[1:]) if lines else ([], [])
     for name in ("id", "audio"):
         if header.count(name) != 1:

@@ -155,6 +155,14 @@ def test_a_bad_query_file_is_named_by_line_and_column(
         read_queries(tmp_path / "q.tsv")
 
 
+@pytest.mark.parametrize("content", [None, b"id\taudio\t\xff"])
+def test_an_unreadable_query_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "q.tsv").write_bytes(content)
+    with pytest.raises(UsageError, match=r"Cannot read the query file `.*q\.tsv`"):
+        read_queries(tmp_path / "q.tsv")
+
+
 def test_truth_follows_globs_and_alternatives(tmp_path: Path) -> None:
     for name in ("dog1.wav", "dog2.wav", "cat.wav", "wolf.wav"):
         (tmp_path / name).touch()
