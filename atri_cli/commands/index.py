@@ -34,7 +34,7 @@ def index(
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[DIR]...",
+            metavar="DIR",
             help="Folders to index and remember. Without any, all remembered ones.",
             show_default=False,
         ),
@@ -115,7 +115,7 @@ def _summary(report: IndexReport) -> list[tuple[str, str]]:
     if report.segments:
         pace = speed(report.audio_seconds, report.wall_seconds)
         sound = f"{duration(report.audio_seconds)} in {counted(report.segments, 'segment')}"
-        facts.append(("sound", f"{sound}, {duration(report.wall_seconds)} ({pace})"))
+        facts.append(("sound", f"{sound}, heard in {duration(report.wall_seconds)} ({pace})"))
     return facts or [("sounds", "none found")]
 
 

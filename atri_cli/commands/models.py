@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def models(json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the installed models.
 
-    Shows each one's languages, licences, size, measured quality and pipeline id. A library belongs to the pipeline id of the model that made it. To install a model, put its
-    folder into the folder of models, or name it with `--model DIR`.
+    Shows each one's languages, licences, size, measured quality and pipeline id: a library belongs
+    to the pipeline id of the model that made it. To install a model, put its folder into the
+    folder of models, or name it with `--model DIR`.
 
     \b
     Examples:

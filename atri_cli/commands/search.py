@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from atri_cli.commands import parsing
-from atri_cli.commands.opening import flags, opened
+from atri_cli.commands.opening import flags, nothing_indexed, opened
 from atri_cli.commands.options import (
     DeviceOption,
     JsonOption,
@@ -34,7 +34,7 @@ def search(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TEXT]...",
+            metavar="TEXT",
             help="What to find, in any language. `rain^2` counts twice; `-` reads stdin.",
             show_default=False,
         ),
@@ -144,6 +144,8 @@ def search(
 
         player = find_player()
     with opened(settings) as sounds:
+        if not sounds.exists:
+            raise nothing_indexed(settings)
         result = sounds.search(parts, limit=limit, filters=filters, segments_per_file=segments)
     from atri_cli.commands.hits import print_hits
 
