@@ -85,7 +85,7 @@ def refresh(store: Store) -> None:
     """Bring the cache up to date after the library has changed.
 
     New vectors are added to the graph and removed ones marked, which costs what loading and
-    saving it costs and about 1 ms a new vector; with many removed ones it is built anew. A
+    saving it costs and about 0.3 ms a new vector; with many removed ones it is built anew. A
     library at or below `EXACT_LIMIT` loses its cache.
 
     Raises:
