@@ -1,10 +1,11 @@
 """Teach the audio tower what the teacher hears.
 
-Two phases, both from random weights. *Blocks*: each block gets the teacher's input of that block
-and is asked for its output, so that all blocks learn at once and none waits for those before it.
-*Whole*: the tower runs on its own maps and is asked for the teacher's maps, pooled features,
-hidden features and class scores. On two cores this is many times faster than learning from scores
-alone (docs/log.md).
+Three phases, from random weights. *Blocks*: each block gets the teacher's input of that block and
+is asked for its output, so that all blocks learn at once and none waits for those before it.
+*Tail*: the last blocks and the head together, on the teacher's maps, in large batches from a pool
+of cached maps: they are the hardest to learn and the cheapest to compute. *Whole*: the tower runs
+on its own maps and is asked for the teacher's maps, pooled features, hidden features and class
+scores. On two cores this is many times faster than learning from scores alone (docs/log.md).
 """
 
 from __future__ import annotations
@@ -16,26 +17,34 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.melcache import CachedClip, frames
-from train.towers.audio import AudioNet
+from train.towers.audio import TAIL, AudioNet
 from train.views import Views, crop
 
+FIRST = TAIL + 1  # the stage the tail begins with: the stem comes before the blocks
+POOL_STREAM = 10_000_000
 LENGTHS = (1.5, 2.0, 3.0, 4.0, 5.0)
 
 
 @dataclass(frozen=True)
 class DistillPlan:
-    """One dial each: steps of the two phases, batch, width, learning rates, seed."""
+    """One dial each: steps of the three phases, batches, widths, learning rates, seed."""
 
     block_steps: int = 2000
+    tail_steps: int = 3000
     whole_steps: int = 2000
     batch: int = 32
+    tail_batch: int = 128
+    tail_pool: int = 300
     widen: float = 1.5
+    widen_tail: float = 3.0
     block_lr: float = 8e-3
+    tail_lr: float = 4e-3
     whole_lr: float = 2e-3
     seed: int = 0
 
@@ -48,10 +57,13 @@ def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def block_losses(student: AudioNet, maps: Sequence[Tensor], mel: Tensor) -> list[Tensor]:
-    """Each stage taught alone. Early stages see few views: they have few weights, many pixels."""
+    """Each stage before the tail taught alone.
+
+    Early stages see few views: they have few weights and many pixels.
+    """
     losses = []
-    inputs = [mel, *maps[:-1]]
-    for place, (stage, x, y) in enumerate(zip(student.stages(), inputs, maps, strict=True)):
+    inputs = [mel, *maps]
+    for place, (stage, x, y) in enumerate(zip(student.stages()[:FIRST], inputs, maps, strict=False)):
         share = 4 if place < 4 else 2 if place < 7 else 1
         views = max(4, len(mel) // share)
         losses.append(relative_error(stage(x[:views]), y[:views]))
@@ -65,6 +77,46 @@ def head_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> Tenso
     logits = F.mse_loss(student[2].clamp_min(-9), teacher[2].clamp_min(-9)) / 4.0
     scores = F.binary_cross_entropy_with_logits(student[2], teacher[2].sigmoid()) * 20.0
     return pooled + hidden + logits + scores
+
+
+def tail_loss(student: AudioNet, pool: TailPool, step: int, batch: int) -> Tensor:
+    """Tail and head on the teacher's map before the tail."""
+    x, wanted, heads = pool.batch(step, batch)
+    maps = student.maps(x, FIRST)
+    hints = torch.stack([relative_error(a, b) for a, b in zip(maps, wanted, strict=True)])
+    return hints.mean() + head_loss(student.head(maps[-1]), heads)
+
+
+class TailPool:
+    """Augmented views as the teacher sees them before and after the tail, float16 in memory.
+
+    Views of one length stand together; a batch holds one length.
+    """
+
+    def __init__(self, teacher: AudioNet, views: Views, batches: int, batch: int) -> None:
+        self.inputs: dict[int, list[Tensor]] = {}
+        self.wanted: dict[int, list[list[Tensor]]] = {}
+        self.heads: dict[int, list[tuple[Tensor, ...]]] = {}
+        with torch.no_grad():
+            for number in range(batches):
+                length = frames(LENGTHS[number % len(LENGTHS)])
+                mel = views.batch(POOL_STREAM + number, batch, length)
+                maps = teacher.maps(mel.contiguous(memory_format=torch.channels_last))
+                self.inputs.setdefault(length, []).append(maps[FIRST - 1].half())
+                self.wanted.setdefault(length, []).append([m.half() for m in maps[FIRST:]])
+                self.heads.setdefault(length, []).append(teacher.head(maps[-1]))
+
+    def batch(self, step: int, size: int) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+        """Input map, wanted maps, wanted head outputs of about `size` views."""
+        rng = np.random.default_rng((7, step))
+        length = frames(LENGTHS[step % len(LENGTHS)])
+        parts = self.inputs[length]
+        picks = rng.choice(len(parts), max(1, min(len(parts), size // len(parts[0]))), replace=False)
+        x = torch.cat([parts[p] for p in picks]).float()
+        maps = zip(*(self.wanted[length][p] for p in picks), strict=True)
+        heads = zip(*(self.heads[length][p] for p in picks), strict=True)
+        x = x.contiguous(memory_format=torch.channels_last)
+        return x, [torch.cat(m).float() for m in maps], tuple(torch.cat(h) for h in heads)
 
 
 def whole_loss(student: AudioNet, teacher: AudioNet, mel: Tensor) -> Tensor:
@@ -116,12 +168,13 @@ class Distiller:
     ) -> None:
         torch.manual_seed(plan.seed)
         self.teacher = teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.student = AudioNet(plan.widen).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.student = AudioNet(plan.widen, plan.widen_tail).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.views = Views(clips, plan.seed)
         self.held_out = held_out
         self.plan = plan
         self.out = out
         self.step = 0
+        self.pool: TailPool | None = None
         self.optimiser = torch.optim.AdamW(self.student.parameters(), weight_decay=1e-4)
         out.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -150,23 +203,30 @@ class Distiller:
         (self.out / "state.part").replace(self.out / "state.pt")
         (self.out / "plan.json").write_text(json.dumps(asdict(self.plan), indent=1))
 
-    def train_step(self) -> float:
-        """One optimiser step of the phase the step number falls in; returns the loss."""
+    def _loss(self) -> tuple[Tensor, float]:
+        """Loss and learning rate of the phase the step number falls in."""
         plan, step = self.plan, self.step
-        length = frames(LENGTHS[step % len(LENGTHS)])
-        mel = self.views.batch(step, plan.batch, length)
+        if plan.block_steps <= step < plan.block_steps + plan.tail_steps:
+            if self.pool is None:
+                self.pool = TailPool(self.teacher, self.views, plan.tail_pool, plan.batch)
+            rate = _rate(step - plan.block_steps, plan.tail_steps, plan.tail_lr)
+            return tail_loss(self.student, self.pool, step, plan.tail_batch), rate
+        self.pool = None
+        mel = self.views.batch(step, plan.batch, frames(LENGTHS[step % len(LENGTHS)]))
         mel = mel.contiguous(memory_format=torch.channels_last)
         if step < plan.block_steps:
-            rate = _rate(step, plan.block_steps, plan.block_lr)
             with torch.no_grad():
                 maps = self.teacher.maps(mel)
-                wanted = self.teacher.head(maps[-1])
-            ours = self.student.head(maps[-1])
-            loss = torch.stack(block_losses(self.student, maps, mel)).sum()
-            loss = loss + head_loss(ours, wanted)
-        else:
-            rate = _rate(step - plan.block_steps, plan.whole_steps, plan.whole_lr)
-            loss = whole_loss(self.student, self.teacher, mel)
+            losses = block_losses(self.student, maps, mel)
+            return torch.stack(losses).sum(), _rate(step, plan.block_steps, plan.block_lr)
+        done = step - plan.block_steps - plan.tail_steps
+        return whole_loss(self.student, self.teacher, mel), _rate(
+            done, plan.whole_steps, plan.whole_lr
+        )
+
+    def train_step(self) -> float:
+        """One optimiser step; returns the loss."""
+        loss, rate = self._loss()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
@@ -178,7 +238,7 @@ class Distiller:
 
     def run(self, save_every: int = 200) -> AudioNet:
         """Train to the end of the plan, logging to `log.jsonl`."""
-        total = self.plan.block_steps + self.plan.whole_steps
+        total = self.plan.block_steps + self.plan.tail_steps + self.plan.whole_steps
         began, mean = time.monotonic(), 0.0
         self.student.train()
         while self.step < total:

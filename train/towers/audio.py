@@ -30,6 +30,7 @@ class BlockSpec:
 
 
 STEM = 8
+TAIL = 12
 BLOCKS = (
     BlockSpec(3, 8, 8, False, False, 1),
     BlockSpec(3, 24, 16, False, False, 2),
@@ -83,10 +84,11 @@ class InvertedResidual(nn.Module):
         super().__init__()
         expands = spec.inner != inputs or widen != 1.0
         inner = _round8(spec.inner * widen)
+        squeezed = min(_round8(inner // 4), 104)
         self.activation = nn.Hardswish() if spec.hardswish else nn.ReLU()
         self.expand = conv_norm(inputs, inner, 1) if expands else None
         self.filter = conv_norm(inner, inner, spec.kernel, stride=spec.stride, groups=inner)
-        self.squeeze = SqueezeExcitation(inner, _round8(inner // 4)) if spec.squeeze else None
+        self.squeeze = SqueezeExcitation(inner, squeezed) if spec.squeeze else None
         self.project = conv_norm(inner, spec.outer, 1)
         self.residual = spec.stride == 1 and inputs == spec.outer
 
@@ -104,16 +106,18 @@ class AudioNet(nn.Module):
 
     Args:
         widen: inner width of the blocks, relative to the teacher's.
+        widen_tail: the same for the last three blocks, whose maps are small and whose function is
+            the hardest to learn.
     """
 
-    def __init__(self, widen: float = 1.0) -> None:
+    def __init__(self, widen: float = 1.0, widen_tail: float | None = None) -> None:
         super().__init__()
-        self.widen = widen
+        wide = [widen] * TAIL + [widen_tail or widen] * (len(BLOCKS) - TAIL)
         self.stem = nn.Sequential(*conv_norm(1, STEM, 3, stride=2), nn.Hardswish())
         widths = [STEM, *(spec.outer for spec in BLOCKS)]
         self.blocks = nn.ModuleList(
-            InvertedResidual(width, spec, widen)
-            for width, spec in zip(widths, BLOCKS, strict=False)
+            InvertedResidual(width, spec, factor)
+            for width, spec, factor in zip(widths, BLOCKS, wide, strict=False)
         )
         self.last = nn.Sequential(*conv_norm(widths[-1], POOLED, 1), nn.Hardswish())
         self.hidden = nn.Linear(POOLED, HIDDEN)
@@ -123,12 +127,12 @@ class AudioNet(nn.Module):
         """Stem, blocks and last convolution in order: the places where a teacher can help."""
         return [self.stem, *self.blocks, self.last]
 
-    def maps(self, mel: Tensor) -> list[Tensor]:
-        """Output of each stage."""
+    def maps(self, x: Tensor, first: int = 0) -> list[Tensor]:
+        """Output of each stage from `first` on; `x` is the input of that stage."""
         maps = []
-        for stage in self.stages():
-            mel = stage(mel)
-            maps.append(mel)
+        for stage in self.stages()[first:]:
+            x = stage(x)
+            maps.append(x)
         return maps
 
     def head(self, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:

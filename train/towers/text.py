@@ -62,8 +62,10 @@ class TextNet(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Input of the first layer, [batch, tokens, width]."""
-        places = torch.arange(ids.shape[1], device=ids.device)
-        return self.embedding_norm(self.tokens(ids) + self.positions(places)[None])
+        found: Tensor = self.embedding_norm(
+            self.tokens.weight[ids] + self.positions.weight[: ids.shape[1]]
+        )
+        return found
 
     def encode(self, x: Tensor, mask: Tensor, first: int = 0) -> Tensor:
         """Layers from `first` on, then the mean over real tokens: [batch, width]."""

@@ -1,0 +1,100 @@
+"""Smaller ONNX files without changing what they compute more than stated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from train.towers.text import TextNet
+
+BLOCK = 32
+KEEP_FLOAT32 = ("kernels", "bank")
+SMALLEST = 4096
+
+
+class PackedTable(nn.Module):
+    """An embedding table in 4 bits: two codes a byte, one scale for 32 values.
+
+    multilingual-e5-small reached this project in that very form and the table stays frozen in
+    training, so packing it again loses nothing.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        rows, width = table.shape
+        blocks = table.reshape(rows, width // BLOCK, BLOCK)
+        extreme = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
+        scale = extreme / -8.0
+        codes = (blocks / torch.where(scale == 0, torch.ones(()), scale) + 8).round().clamp(0, 15)
+        codes = codes.to(torch.uint8).reshape(rows, width)
+        self.register_buffer("packed", codes[:, 0::2] + codes[:, 1::2] * 16)
+        self.register_buffer("scale", scale[:, :, 0].half())
+        self.packed: Tensor
+        self.scale: Tensor
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """int64 [batch, tokens] → float32 [batch, tokens, width]."""
+        pairs = self.packed[ids].to(torch.int32)
+        codes = torch.stack([pairs % 16, pairs // 16], dim=-1).flatten(-2).float() - 8.0
+        blocks = codes.unflatten(-1, (-1, BLOCK)) * self.scale[ids].float()[..., None]
+        return blocks.flatten(-2)
+
+
+def pack_embedding(net: TextNet, tolerance: float = 1e-3) -> None:
+    """Replace the token table of a text tower by its packed form, in place.
+
+    Raises:
+        ValueError: the table has no exact 4-bit form (it was trained).
+    """
+    packed = PackedTable(net.tokens.weight.detach())
+    sample = torch.arange(len(net.tokens.weight))[None]
+    difference = float((packed(sample)[0] - net.tokens.weight).abs().max().detach())
+    if difference > tolerance:
+        raise ValueError(f"the embedding table is not 4-bit: packing changes it by {difference:.1e}")
+
+    def embed(ids: Tensor) -> Tensor:
+        found: Tensor = net.embedding_norm(packed(ids) + net.positions.weight[: ids.shape[1]])
+        return found
+
+    net.embed = embed  # type: ignore[method-assign]
+
+
+def store_float16(path: Path) -> None:
+    """Keep large weights as float16 with a cast in front; runtimes fold it when loading."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model: Any = onnx.load(path)
+    graph = model.graph
+    for tensor in list(graph.initializer):
+        small = int(np.prod(tensor.dims)) < SMALLEST
+        if tensor.data_type != TensorProto.FLOAT or small or _keeps(tensor.name):
+            continue
+        half = numpy_helper.to_array(tensor).astype(np.float16)
+        graph.initializer.remove(tensor)
+        graph.initializer.append(numpy_helper.from_array(half, tensor.name + ".half"))
+        cast = helper.make_node("Cast", [tensor.name + ".half"], [tensor.name], to=TensorProto.FLOAT)
+        graph.node.insert(0, cast)
+    onnx.save(model, path)
+
+
+def _keeps(name: str) -> bool:
+    return any(part in name for part in KEEP_FLOAT32)
+
+
+def weights_int8(source: Path, target: Path, block: int = 128) -> None:
+    """Matrix products with 8-bit weights in blocks; activations stay float32."""
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import (
+        DefaultWeightOnlyQuantConfig,
+        MatMulNBitsQuantizer,
+    )
+
+    config = DefaultWeightOnlyQuantConfig(block_size=block, is_symmetric=True, bits=8)
+    quantizer = MatMulNBitsQuantizer(onnx.load(source), algo_config=config)
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(target), use_external_data_format=False)

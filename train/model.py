@@ -1,0 +1,103 @@
+"""A trained model as torch modules: what `export/` converts and what a model folder of train/ holds.
+
+Folder: `audio.safetensors`, `text.safetensors`, `tokenizer.model`, `model.json` (sizes and facts).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.align import AudioHead
+from train.towers.audio import AudioNet, features
+from train.towers.mel import SAMPLE_RATE, LogMel
+from train.towers.text import TextNet, TextShape
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Everything needed to build the modules before loading their weights."""
+
+    widen: float
+    widen_tail: float
+    head_inputs: int
+    head_hidden: int
+    text: TextShape
+    dim: int = 256
+
+
+class AudioTower(nn.Module):
+    """Waveform float32 [batch, samples] at 32 kHz → unit vectors float32 [batch, dim]."""
+
+    def __init__(self, shape: ModelShape) -> None:
+        super().__init__()
+        self.mel = LogMel()
+        self.net = AudioNet(shape.widen, shape.widen_tail)
+        self.head = AudioHead(shape.head_inputs, shape.head_hidden, 0.0, shape.dim)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        found: Tensor = self.head(features(*self.net(self.mel(waveform))))
+        return found
+
+
+class TextTower(TextNet):
+    """Ids and mask int64 [batch, tokens] → unit vectors float32 [batch, dim].
+
+    As in alignment, the pooled vector is brought to unit length before the last linear map.
+    """
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        pooled = self.encode(self.embed(input_ids), attention_mask)
+        return F.normalize(self.project(F.normalize(pooled, dim=-1)), dim=-1)
+
+
+def save_model(
+    folder: Path, shape: ModelShape, audio: AudioTower, text: TextTower, tokenizer: bytes
+) -> None:
+    """Write a model folder; each file by rename, `model.json` last."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, module in (("audio", audio), ("text", text)):
+        part = folder / f"{name}.part"
+        save_file({k: v.contiguous() for k, v in module.state_dict().items()}, part)
+        part.replace(folder / f"{name}.safetensors")
+    (folder / "tokenizer.model").write_bytes(tokenizer)
+    facts = {"sample_rate": SAMPLE_RATE, **asdict(shape)}
+    (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def load_model(folder: Path) -> tuple[ModelShape, AudioTower, TextTower]:
+    """Read a model folder back, both towers in eval mode.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        RuntimeError: weights of another shape.
+    """
+    from safetensors.torch import load_file
+
+    facts = json.loads((folder / "model.json").read_text())
+    facts.pop("sample_rate")
+    shape = ModelShape(**{**facts, "text": TextShape(**facts["text"])})
+    audio, text = AudioTower(shape), TextTower(shape.text)
+    audio.load_state_dict(load_file(folder / "audio.safetensors"))
+    text.load_state_dict(load_file(folder / "text.safetensors"))
+    return shape, audio.eval(), text.eval()
+
+
+@torch.no_grad()
+def embed_texts(text: TextTower, tokens: list[list[int]], size: int = 64) -> Tensor:
+    """Unit vectors [n, dim] of tokenised texts, in batches padded on the right."""
+    from train.textfit import pad
+
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+    rows = torch.empty(len(tokens), text.shape.dim)
+    for at in range(0, len(order), size):
+        picks = order[at : at + size]
+        rows[picks] = text(*pad([tokens[i] for i in picks]))
+    return rows
