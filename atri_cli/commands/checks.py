@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from atri_cli import __version__
@@ -121,16 +123,24 @@ def check_folders(settings: Settings) -> Iterator[Check]:
     folders = {"library": settings.library_dir, "models": settings.models_dir}
     for name, folder in folders.items():
         nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-        if not nearest.is_dir():
-            yield Check("folders", "broken", f"{folder}: `{nearest}` is not a folder", _ELSEWHERE)
-        elif not os.access(nearest, os.W_OK):
-            yield Check("folders", "broken", f"{folder}: cannot be written", _ELSEWHERE)
+        refusal = _refusal(nearest)
+        if refusal:
+            yield Check("folders", "broken", f"{name}: {folder}: {refusal}", _ELSEWHERE)
         else:
             there = "" if nearest == folder else ", not made yet"
             yield Check("folders", "ok", f"{name}: {folder}{there}")
 
 
 _ELSEWHERE = "Change its permissions, or choose another place with `ATRI_HOME`."
+
+
+def _refusal(folder: Path) -> str:
+    """Why no file can be written in a folder; empty when one can. Permissions alone can mislead."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return f"`{folder}` is not a folder" if not folder.is_dir() else f"{error.strerror}"
 
 
 def check_settings(settings: Settings) -> Iterator[Check]:
