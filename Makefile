@@ -1,0 +1,78 @@
+# `make` lists what can be made. Nothing is written outside this folder, but for pip's own cache.
+
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; \
+	done)
+endif
+
+VENV := .venv
+DEMO_VENV := .venv-demo
+BIN := $(VENV)/bin
+PACKAGES := atri_cli train export
+SOURCES := $(shell find $(PACKAGES) -type f ! -name '*.pyc')
+TEST_SOUNDS := .eval/gcompris
+
+# A wheel of hnswlib that is tuned to this machine's processor would fail on another one that
+# shares pip's cache or this folder.
+export HNSWLIB_NO_NATIVE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint demo bench eval docs clean check-machine
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+test: lint ## environment, ruff, mypy, all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed ## ruff and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict $(PACKAGES)
+
+demo: $(DEMO_VENV)/.installed ## index real sounds, search them in eight languages; SOUNDS=DIR for yours
+	@$(DEMO_VENV)/bin/python demo/demo.py $(if $(SOUNDS),--sounds "$(SOUNDS)")
+
+bench: $(VENV)/.installed ## speed and memory, about half an hour; ARGS="--small" for a quick look
+	$(BIN)/python -m benchmarks $(ARGS)
+
+eval: $(VENV)/.installed $(TEST_SOUNDS) ## quality on the test sounds (fetched with apt-get)
+	$(BIN)/python -m benchmarks.evaluate $(TEST_SOUNDS) $(ARGS)
+
+docs: $(VENV)/.installed ## write docs/commands.md from the program
+	$(BIN)/python -m atri_cli.commands.reference
+
+clean: ## remove environments, demo, caches
+	rm -rf $(VENV) $(DEMO_VENV) .demo .eval build dist *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The stamps are written last: an environment whose making was interrupted is made again.
+
+$(VENV)/.installed: pyproject.toml constraints.txt | check-machine
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[cpu,dev,train,export]"
+	@touch $@
+
+# Installed as a user does it, without torch and not editable.
+$(DEMO_VENV)/.installed: pyproject.toml constraints.txt README.md $(SOURCES) | check-machine
+	test -x $(DEMO_VENV)/bin/pip || $(PYTHON) -m venv --clear $(DEMO_VENV)
+	rm -rf build
+	$(DEMO_VENV)/bin/pip install --quiet -c constraints.txt ".[cpu]"
+	@touch $@
+
+$(TEST_SOUNDS): | $(VENV)/.installed
+	rm -rf $@.part
+	$(BIN)/python -m benchmarks.testset $@.part
+	mv $@.part $@
+
+check-machine:
+	@test -n "$(PYTHON)" || { \
+	  echo "Python 3.11 or newer was not found. Name yours: make test PYTHON=/path/to/python3.11"; \
+	  exit 1; } >&2
+	@$(PYTHON) -c 'import os, sys, sysconfig as s; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' \
+	  && command -v $${CXX:-c++} >/dev/null || { \
+	  echo "hnswlib is compiled: a C++ compiler and Python's headers are needed."; \
+	  echo "On Debian and Ubuntu: apt-get install g++ python3-dev"; \
+	  exit 1; } >&2
