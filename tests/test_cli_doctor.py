@@ -48,7 +48,7 @@ def test_both_runtimes_are_a_conflict_with_a_remedy(
             self.metadata = {"Name": name}
 
     both = [Distribution(name) for name in ("ONNXRuntime-gpu", "onnxruntime", "numpy")]
-    monkeypatch.setattr(checks.metadata, "distributions", lambda: both)
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: both)
     done = run(capsysbinary, "doctor", "--json")
     assert done.code == 1
     conflict = about(done, "runtime")[0]

@@ -116,11 +116,14 @@ def test_closed_streams_are_no_error(line: str) -> None:
     assert shell(line).returncode == 0
 
 
-def test_a_latin_terminal_gets_text_it_can_show(tmp_path: Path, fake_model: Path) -> None:
+def test_a_latin_terminal_gets_text_it_can_show(
+    tmp_path: Path, fake_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_sounds(tmp_path / "雨")
-    settings = {"ATRI_MODEL": str(fake_model), "PYTHONIOENCODING": "latin-1"}
-    assert atri("index", folder, **settings).code == 0
-    done = atri("roots", **settings)
+    monkeypatch.setenv("ATRI_MODEL", str(fake_model))
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    assert atri("index", folder).code == 0
+    done = atri("roots")
     assert done.code == 0
     assert "\\u96e8" in done.out
 

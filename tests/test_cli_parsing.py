@@ -39,10 +39,9 @@ def test_weights(text: str, words: str, weight: float) -> None:
 @given(st.text(max_size=20), st.floats(0.001, 1000))
 def test_a_weight_can_be_put_behind_any_text(text: str, weight: float) -> None:
     if not text.endswith("\\"):
-        assert parsing.split_weight(f"{text}^{weight:.4f}") == (
-            text,
-            pytest.approx(weight, abs=1e-4),
-        )
+        words, found = parsing.split_weight(f"{text}^{weight:.4f}")
+        assert words == text
+        assert found == pytest.approx(weight, abs=1e-4)
 
 
 def test_text_parts() -> None:

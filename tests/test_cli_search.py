@@ -110,6 +110,14 @@ def test_hits_of_several_roots_name_them(
     assert sounds.name == "sounds"
 
 
+def test_the_language_goes_with_every_text(sounds: Path, capsysbinary: Capture) -> None:
+    assert sounds.is_dir()
+    words = ["search", "son grave", "--not", "bruit^0.1", "--lang", "FR", "-n", "1"]
+    done = run(capsysbinary, *words, "--json")
+    assert [part["lang"] for part in done.json["query"]] == ["FR", "FR"]
+    assert first(run(capsysbinary, *words, "--paths")) == "low.wav"
+
+
 @pytest.mark.parametrize(
     ("filters", "names"),
     [
