@@ -52,14 +52,14 @@ clean: ## remove environments, demo, caches
 
 $(VENV)/.installed: pyproject.toml constraints.txt | check-machine
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[cpu,dev,train,export]"
+	$(BIN)/pip install -qq -c constraints.txt -e ".[cpu,dev,train,export]"
 	@touch $@
 
 # Installed as a user does it, without torch and not editable.
 $(DEMO_VENV)/.installed: pyproject.toml constraints.txt README.md $(SOURCES) | check-machine
 	test -x $(DEMO_VENV)/bin/pip || $(PYTHON) -m venv --clear $(DEMO_VENV)
 	rm -rf build
-	$(DEMO_VENV)/bin/pip install --quiet -c constraints.txt ".[cpu]"
+	$(DEMO_VENV)/bin/pip install -qq -c constraints.txt ".[cpu]"
 	@touch $@
 
 $(TEST_SOUNDS): | $(VENV)/.installed
