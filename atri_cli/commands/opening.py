@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Library]:
-    """The library of the settings.
+    """The library of the settings, with what C libraries say about odd files kept off stderr.
 
     Raises:
         NothingIndexedError: the block needs sounds and there are none; the hint says what to type.
     """
+    from atri_cli.audio.quiet import native_stderr_silenced
     from atri_cli.library.library import Library
 
-    with Library.open(
-        settings.library_dir, model=settings.chosen_model, device=settings.device
-    ) as library:
+    model, device = settings.chosen_model, settings.device
+    with (
+        native_stderr_silenced(),
+        Library.open(settings.library_dir, model=model, device=device) as library,
+    ):
         try:
             yield library
         except NothingIndexedError as error:
