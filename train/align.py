@@ -78,6 +78,16 @@ def principal_map(vectors: NDArray[np.float32], dim: int = DIM) -> nn.Linear:
     return linear
 
 
+def phrase_table(
+    groups: Sequence[dict[int, list[int]]], core: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Phrase numbers [concepts, languages, most phrases] and how many of them count."""
+    lists = [[group.get(lang) or group[core[0]] for lang in core] for group in groups]
+    most = max(len(cell) for row in lists for cell in row)
+    table = np.array([[[*cell, *[0] * (most - len(cell))] for cell in row] for row in lists])
+    return table, np.array([[len(cell) for cell in row] for row in lists])
+
+
 @dataclass(frozen=True)
 class AlignData:
     """Rows of audio features with concepts of their recording, and pooled phrase vectors.
@@ -103,6 +113,8 @@ class Align:
         self.data, self.plan = data, plan
         self.groups = data.phrases.groups()
         self.core = [data.phrases.languages.index(lang) for lang in CORE]
+        self.table, self.counts = phrase_table(self.groups, self.core)
+        self.held_out = np.array(sorted(data.held_out))
         self.rows = torch.from_numpy(data.rows)
         self.pooled = torch.from_numpy(data.pooled)
         self.head = AudioHead(data.rows.shape[1], plan.hidden, plan.dropout)
@@ -128,19 +140,24 @@ class Align:
         found: Tensor = self.head(rows)
         return found
 
-    def _phrase(self, rng: np.random.Generator, concept: int, lang: int) -> int:
-        group = self.groups[concept]
-        return int(rng.choice(group.get(lang) or group[self.core[0]]))
+    def _draw(
+        self, rng: np.random.Generator, concepts: NDArray[np.int64], lang: int
+    ) -> NDArray[np.int64]:
+        """One phrase of each concept in core language number `lang` (English where it lacks)."""
+        counts = self.counts[concepts, lang]
+        return self.table[concepts, lang, rng.integers(counts)]
 
     def _kcl(self, rng: np.random.Generator) -> Tensor:
         drawn = np.searchsorted(self.chance, rng.random(self.plan.batch))
         picks = self.labelled[np.minimum(drawn, len(self.labelled) - 1)]
         concepts = [self.data.row_concepts[i] for i in picks]
-        chosen = [c[0] if rng.random() < 0.7 else int(rng.choice(c)) for c in concepts]
-        numbers = [[self._phrase(rng, c, lang) for c in chosen] for lang in self.core]
+        chosen = np.array([c[0] if rng.random() < 0.7 else int(rng.choice(c)) for c in concepts])
+        numbers = [self._draw(rng, chosen, lang) for lang in range(len(self.core))]
         texts = torch.stack([self.text(row) for row in numbers])
-        sets = [set(c) for c in concepts]
-        clash = torch.tensor([[bool(a & b) for b in sets] for a in sets])
+        member = torch.zeros(len(picks), len(self.groups))
+        for row, members in enumerate(concepts):
+            member[row, members] = 1.0
+        clash = member @ member.T > 0
         return kcl(self.audio(self.rows[picks]), texts, self.plan.tau, clash=clash)
 
     def _classes(self, rng: np.random.Generator) -> Tensor:
@@ -148,21 +165,16 @@ class Align:
         picks = rng.integers(len(self.rows), size=self.plan.batch)
         wanted = torch.from_numpy(self.data.scores[picks].astype(np.float32))
         wanted = wanted / wanted.sum(1, keepdim=True).clamp_min(0.05)
-        lang = int(rng.choice(self.core))
-        names = self.text([self._phrase(rng, c, lang) for c in self.data.classes])
+        names = self.text(self._draw(rng, self.data.classes, int(rng.integers(len(self.core)))))
         logits = self.audio(self.rows[picks]) @ names.T / self.plan.classes_tau
         return -(wanted * logits.log_softmax(1)).sum(1).mean()
 
     def _phrases(self, rng: np.random.Generator) -> Tensor:
-        concepts = rng.integers(len(self.groups), size=64)
-        numbers, owners = [], []
-        for concept in np.unique(concepts):
-            if int(concept) in self.data.held_out:
-                continue
-            for lang in self.groups[concept]:
-                numbers.append(self._phrase(rng, int(concept), lang))
-                owners.append(int(concept))
-        vectors, owner = self.text(numbers), torch.tensor(owners)
+        concepts = np.unique(rng.integers(len(self.groups), size=96))
+        concepts = concepts[~np.isin(concepts, self.held_out)]
+        numbers = [self._draw(rng, concepts, lang) for lang in range(len(self.core))]
+        vectors = self.text(np.concatenate(numbers))
+        owner = torch.from_numpy(np.tile(concepts, len(self.core)))
         allowed = torch.ones(len(owner), len(owner), dtype=torch.bool)
         return supervised_contrastive(vectors, owner, allowed, self.plan.tau)
 

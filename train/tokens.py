@@ -78,13 +78,12 @@ def used_pieces(packed: PackedE5, texts: Iterable[str]) -> NDArray[np.int64]:
     return counts
 
 
-def choose_pieces(packed: PackedE5, texts: Iterable[str], size: int) -> list[int]:
-    """Ids to keep: specials, single characters in use, pieces of our texts, then by rank.
+def choose_pieces(packed: PackedE5, counts: NDArray[np.int64], size: int) -> list[int]:
+    """Ids to keep: specials, the pieces our texts use (`counts`), then by rank up to `size`.
 
     The model's ids are sorted by frequency over a hundred languages, so a low id is a common
     piece; scripts none of the served languages writes are left out.
     """
-    counts = used_pieces(packed, texts)
     keep = set(range(SPECIAL)) | {int(i) for i in np.nonzero(counts)[0]}
     for place, piece in enumerate(packed.pieces):
         if len(keep) >= size:
