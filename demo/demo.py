@@ -21,6 +21,7 @@ from sounds import NoSoundsError, fetch_sounds
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / ".demo"
+QUERIES = HERE / "queries.tsv"
 BEST = 3
 OWN_SOUNDS = "Show it your own sounds: `make demo SOUNDS=DIR`."
 
@@ -30,6 +31,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sounds", type=Path, help="your own folder; default: Debian packages")
     parser.add_argument("--work", type=Path, default=WORK, help="where sounds and library go")
+    parser.add_argument(
+        "--queries", type=Path, default=QUERIES, help="what to ask, one thing a line"
+    )
     arguments = parser.parse_args()
     try:
         folder = _sounds(arguments.sounds, arguments.work)
@@ -37,7 +41,7 @@ def main() -> int:
         os.environ["ATRI_LIBRARY"] = f"{folder.name}-{zlib.crc32(os.fsencode(folder)):08x}"
         _show(["index", _as_typed(folder)])
         _show(["search", "chien qui aboie", "-n", str(BEST)])
-        _eight_languages(HERE / "queries.tsv")
+        _each_language(arguments.queries)
     except NoSoundsError as error:
         print(f"No sounds for the demonstration: {error}\n{OWN_SOUNDS}", file=sys.stderr)
         return 1
@@ -73,7 +77,7 @@ def _show(words: list[str]) -> None:
     subprocess.run(_atri(words), check=True)
 
 
-def _eight_languages(queries: Path) -> None:
+def _each_language(queries: Path) -> None:
     with queries.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
     seconds = []
