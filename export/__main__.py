@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="model folder written by train/")
     parser.add_argument("target", type=Path, help="model folder for atri")
     parser.add_argument("--facts", type=Path, required=True, help="name, languages, licences: JSON")
-    parser.add_argument("--text-precision", default="int8", choices=["int8", "int8-weights", "fp32"])
+    parser.add_argument("--text-precision", default="int8-weights", choices=["int8", "int8-weights", "fp32"])
     options = parser.parse_args()
     concepts = audioset_concepts()[::9]
     texts = [found[0] for concept in concepts for found in concept.phrases.values()]

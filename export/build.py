@@ -60,7 +60,7 @@ def build(
     facts: CardFacts,
     texts: Sequence[str],
     *,
-    text_precision: str = "int8",
+    text_precision: str = "int8-weights",
 ) -> ExportReport:
     """Convert `source` (written by train/) into `target`.
 
@@ -69,7 +69,7 @@ def build(
         target: model folder to write; its files are replaced one by one, the card last.
         facts: name, revision, languages, licences, measured quality.
         texts: real texts to compare the text towers on.
-        text_precision: `int8` (dynamic), `int8-weights` (float32 activations) or `fp32`.
+        text_precision: `int8-weights` (8-bit weights in blocks), `int8` (dynamic, smaller and coarser) or `fp32`.
 
     Raises:
         DisagreementError: a graph does not give what torch gives.
@@ -87,7 +87,7 @@ def build(
         require_agreement("text.onnx (fp32)", compare(work / "fp32.onnx", text, feeds), 1e-4, 0.9999)
         _lower_precision(work / "fp32.onnx", work / "text.onnx", text_precision)
         text_found = compare(work / "text.onnx", text, feeds)
-        require_agreement("text.onnx", text_found, 0.1, 0.97)
+        require_agreement("text.onnx", text_found, 0.1, 0.98)
         shutil.copy(source / "tokenizer.model", work / "tokenizer.model")
         target.mkdir(parents=True, exist_ok=True)
         for name in ("audio.onnx", "text.onnx", "tokenizer.model"):

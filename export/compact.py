@@ -86,15 +86,22 @@ def _keeps(name: str) -> bool:
     return any(part in name for part in KEEP_FLOAT32)
 
 
-def weights_int8(source: Path, target: Path, block: int = 128) -> None:
-    """Matrix products with 8-bit weights in blocks; activations stay float32."""
+def weights_int8(source: Path, target: Path, block: int = 128, activations: int = 4) -> None:
+    """Matrix products with 8-bit weights in blocks.
+
+    Args:
+        source, target: ONNX files.
+        block: weights that share a scale.
+        activations: onnxruntime's accuracy level: 1 computes in float32, 4 in int8 with a scale
+            for each block, which is several times faster and nearly as exact.
+    """
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import (
         DefaultWeightOnlyQuantConfig,
         MatMulNBitsQuantizer,
     )
 
-    config = DefaultWeightOnlyQuantConfig(block_size=block, is_symmetric=True, bits=8)
+    config = DefaultWeightOnlyQuantConfig(block_size=block, is_symmetric=True, accuracy_level=activations, bits=8)
     quantizer = MatMulNBitsQuantizer(onnx.load(source), algo_config=config)
     quantizer.process()
     quantizer.model.save_model_to_file(str(target), use_external_data_format=False)

@@ -38,7 +38,7 @@ class AlignPlan:
     lr: float = 1e-3
     text_lr: float = 2e-4
     dropout: float = 0.3
-    hidden: int = 768
+    hidden: int = 512
     seed: int = 0
 
 

@@ -35,9 +35,9 @@ LENGTHS = (1.5, 2.0, 3.0, 4.0, 5.0)
 class DistillPlan:
     """One dial each: steps of the three phases, batches, widths, learning rates, seed."""
 
-    block_steps: int = 2000
-    tail_steps: int = 3000
-    whole_steps: int = 2000
+    block_steps: int = 2200
+    tail_steps: int = 1400
+    whole_steps: int = 1500
     batch: int = 32
     tail_batch: int = 128
     tail_pool: int = 300

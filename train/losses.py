@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 
-def two_way_infonce(x: Tensor, y: Tensor, tau: Tensor | float, clash: Tensor | None = None) -> Tensor:
+def two_way_infonce(
+    x: Tensor, y: Tensor, tau: Tensor | float, clash: Tensor | None = None
+) -> Tensor:
     """Sum over i of -log softmax of pair (i, i), x→y plus y→x (paper §3, ℓ(x, y)).
 
     Args:
@@ -17,6 +19,9 @@ def two_way_infonce(x: Tensor, y: Tensor, tau: Tensor | float, clash: Tensor | N
         tau: temperature.
         clash: bool [N, N], True where i and j mean the same and are no negatives of each other;
             the diagonal is ignored.
+
+    Returns:
+        A scalar; divided by 2N it is the usual symmetric InfoNCE.
     """
     logits = x @ y.T / tau
     if clash is not None:

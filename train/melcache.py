@@ -13,10 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from train.sources import Source
-from train.towers.mel import HOP, SAMPLE_RATE, LogMel
+from train.towers.mel import HOP, N_MELS, SAMPLE_RATE, LogMel
 
 MIN_SECONDS = 1.0
 LONGEST_SECONDS = 30.0
+SILENT = 1e-4  # a peak below it
+
+Package = tuple[NDArray[np.float16], dict[str, list[int]]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,11 @@ class CachedClip:
 
 
 def read_waveform(path: Path, longest: float = LONGEST_SECONDS) -> NDArray[np.float32]:
-    """Mono float32 at 32 kHz; of a long file, `longest` seconds from its middle."""
+    """Mono float32 at 32 kHz; of a long file, `longest` seconds from its middle.
+
+    Raises:
+        RuntimeError: libsndfile cannot read the file.
+    """
     import soundfile
     import soxr
 
@@ -49,28 +56,41 @@ def loop_to(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     return np.tile(waveform, -(-samples // len(waveform)))[:samples]
 
 
+@torch.no_grad()
+def _mel(source: Source, front: LogMel) -> NDArray[np.float16] | None:
+    """Frames of one source; None when it cannot be read or is silent."""
+    try:
+        waveform = read_waveform(source.path)
+    except RuntimeError as error:  # soundfile.LibsndfileError
+        print(f"skipping {source.path.name}: {error}", flush=True)
+        return None
+    if not len(waveform) or float(np.abs(waveform).max()) < SILENT:
+        return None
+    waveform = loop_to(waveform, int(MIN_SECONDS * SAMPLE_RATE))
+    mel: NDArray[np.float16] = front(torch.from_numpy(waveform)[None])[0, 0].T.half().numpy()
+    return mel
+
+
 def _cache_package(folder: Path, package: str, sources: Sequence[Source], front: LogMel) -> None:
-    mels, index, at = [], {}, 0
+    """Write a package's frames and, last, where each source's begin and end."""
+    mels, index, at = [np.zeros((0, N_MELS), np.float16)], {}, 0
     for source in sources:
-        try:
-            waveform = read_waveform(source.path)
-        except RuntimeError as error:  # soundfile.LibsndfileError
-            print(f"skipping {source.path.name}: {error}", flush=True)
-            continue
-        if not len(waveform) or float(np.abs(waveform).max()) < 1e-4:
-            continue
-        waveform = loop_to(waveform, int(MIN_SECONDS * SAMPLE_RATE))
-        with torch.no_grad():
-            mel = front(torch.from_numpy(waveform)[None])[0, 0].T.numpy().astype(np.float16)
-        mels.append(mel)
-        index[source.sha1] = [at, at + len(mel)]
-        at += len(mel)
-    np.save(folder / f"{package}.npy", np.concatenate(mels) if mels else np.zeros((0, 128), "f2"))
-    (folder / f"{package}.json").write_text(json.dumps(index))
+        mel = _mel(source, front)
+        if mel is not None:
+            mels.append(mel)
+            index[source.sha1] = [at, at + len(mel)]
+            at += len(mel)
+    np.save(folder / f"{package}.npy", np.concatenate(mels))
+    part = folder / f"{package}.json.part"
+    part.write_text(json.dumps(index))
+    part.replace(folder / f"{package}.json")
 
 
 def cache_mels(sources: Sequence[Source], folder: Path) -> None:
-    """Fill `folder` with the packages it lacks. Interrupted, it continues where it was."""
+    """Fill `folder` with the packages it lacks. Interrupted, it continues with the next package.
+
+    Files that cannot be read and silent ones are left out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     by_package: dict[str, list[Source]] = defaultdict(list)
     for source in sources:
@@ -84,22 +104,24 @@ def cache_mels(sources: Sequence[Source], folder: Path) -> None:
 
 def load_clips(sources: Sequence[Source], folder: Path) -> list[CachedClip]:
     """The cached clips of `sources`, memory-mapped, in the order of `sources`."""
-    packages: dict[str, tuple[NDArray[np.float16], dict[str, list[int]]]] = {}
+    packages: dict[str, Package] = {}
     clips = []
     for source in sources:
-        index_file = folder / f"{source.package}.json"
         if source.package not in packages:
-            if not index_file.exists():
-                continue
-            packages[source.package] = (
-                np.load(folder / f"{source.package}.npy", mmap_mode="r"),
-                json.loads(index_file.read_text()),
-            )
+            packages[source.package] = _open_package(folder, source.package)
         mels, index = packages[source.package]
         if source.sha1 in index:
             first, last = index[source.sha1]
             clips.append(CachedClip(source, mels[first:last]))
     return clips
+
+
+def _open_package(folder: Path, package: str) -> Package:
+    """Frames and index of a package; empty when it is not cached."""
+    index = folder / f"{package}.json"
+    if not index.exists():
+        return np.zeros((0, N_MELS), np.float16), {}
+    return np.load(folder / f"{package}.npy", mmap_mode="r"), json.loads(index.read_text())
 
 
 def frames(seconds: float) -> int:

@@ -72,28 +72,31 @@ def read_sources(data: Path, sounds: Path) -> list[Source]:
     Args:
         data: folder holding `sounds/labelled.tsv`, `unlabelled.tsv`, `reserved.sha1`.
         sounds: folder the fetch script filled.
+
+    Raises:
+        FileNotFoundError: `data` lacks a table.
     """
-    excluded = excluded_hashes(data, sounds)
-    seen: set[str] = set()
+    seen = excluded_hashes(data, sounds)
     sources: list[Source] = []
     for name in ("labelled", "unlabelled"):
         for row in _rows(data / "sounds" / f"{name}.tsv"):
-            sha1, package = row["sha1"], row["package"]
-            path = sound_path(sounds, package, row["path"])
-            if sha1 in seen or sha1 in excluded or package in TEST_PACKAGES or not path.is_file():
+            path = sound_path(sounds, row["package"], row["path"])
+            if row["sha1"] in seen or row["package"] in TEST_PACKAGES or not path.is_file():
                 continue
-            seen.add(sha1)
-            sources.append(
-                Source(
-                    package=package,
-                    path=path,
-                    sha1=sha1,
-                    label=row.get("label", ""),
-                    kind=row.get("class") or row.get("kind", ""),
-                    vague=row.get("vague_label", "1") != "0",
-                    seconds=float(row["duration"]),
-                    validation=name == "labelled"
-                    and in_validation(recording_key(package, row["path"])),
-                )
-            )
+            seen.add(row["sha1"])
+            sources.append(_source(row, path, labelled=name == "labelled"))
     return sources
+
+
+def _source(row: dict[str, str], path: Path, *, labelled: bool) -> Source:
+    """A row of a table. Only labelled recordings can be on the validation side."""
+    return Source(
+        package=row["package"],
+        path=path,
+        sha1=row["sha1"],
+        label=row.get("label", ""),
+        kind=row.get("class") or row.get("kind", ""),
+        vague=row.get("vague_label", "1") != "0",
+        seconds=float(row["duration"]),
+        validation=labelled and in_validation(recording_key(row["package"], row["path"])),
+    )

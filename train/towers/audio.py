@@ -73,7 +73,7 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Linear(squeezed, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        gates = self.fc2(F.relu(self.fc1(x.mean((2, 3))))).sigmoid()
+        gates: Tensor = self.fc2(F.relu(self.fc1(x.mean((2, 3))))).sigmoid()
         return x * gates[:, :, None, None]
 
 
@@ -93,7 +93,7 @@ class InvertedResidual(nn.Module):
         self.residual = spec.stride == 1 and inputs == spec.outer
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else self.activation(self.expand(x))
+        y: Tensor = x if self.expand is None else self.activation(self.expand(x))
         y = self.activation(self.filter(y))
         if self.squeeze is not None:
             y = self.squeeze(y)

@@ -38,14 +38,15 @@ class Layer(nn.Module):
         self.out_norm = nn.LayerNorm(shape.width, eps=1e-12)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         query, key, value = (self._split(f(x)) for f in (self.query, self.key, self.value))
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + bias
         mixed = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
         x = self.attention_norm(x + self.out(mixed))
-        return self.out_norm(x + self.down(F.gelu(self.up(x))))
+        found: Tensor = self.out_norm(x + self.down(F.gelu(self.up(x))))
+        return found
 
 
 class TextNet(nn.Module):
