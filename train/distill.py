@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.melcache import CachedClip, frames
-from train.towers.audio import TAIL, AudioNet
+from train.towers.audio import TAIL, AudioNet, channels_last
 from train.views import Views, crop
 
 FIRST = TAIL + 1  # the stage the tail begins with: the stem comes before the blocks
@@ -48,6 +49,11 @@ class DistillPlan:
     whole_lr: float = 2e-3
     seed: int = 0
 
+    @property
+    def steps(self) -> int:
+        """Steps of all phases."""
+        return self.block_steps + self.tail_steps + self.whole_steps
+
 
 def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared error over the teacher's variance, per channel, averaged: 1 = knows only the mean."""
@@ -62,8 +68,8 @@ def block_losses(student: AudioNet, maps: Sequence[Tensor], mel: Tensor) -> list
     Early stages see few views: they have few weights and many pixels.
     """
     losses = []
-    inputs = [mel, *maps]
-    for place, (stage, x, y) in enumerate(zip(student.stages()[:FIRST], inputs, maps, strict=False)):
+    alone = zip(student.stages()[:FIRST], [mel, *maps], maps, strict=False)
+    for place, (stage, x, y) in enumerate(alone):
         share = 4 if place < 4 else 2 if place < 7 else 1
         views = max(4, len(mel) // share)
         losses.append(relative_error(stage(x[:views]), y[:views]))
@@ -74,9 +80,14 @@ def head_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> Tenso
     """Pooled and hidden features, logits, and class probabilities."""
     pooled = relative_error(student[0], teacher[0])
     hidden = relative_error(student[1], teacher[1])
-    logits = F.mse_loss(student[2].clamp_min(-9), teacher[2].clamp_min(-9)) / 4.0
+    logits = _logit_error(student[2], teacher[2]) / 4.0
     scores = F.binary_cross_entropy_with_logits(student[2], teacher[2].sigmoid()) * 20.0
     return pooled + hidden + logits + scores
+
+
+def _logit_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference; below -9 (a chance of 0.0001) all logits count as equal."""
+    return F.mse_loss(student.clamp_min(-9), teacher.clamp_min(-9))
 
 
 def tail_loss(student: AudioNet, pool: TailPool, step: int, batch: int) -> Tensor:
@@ -111,7 +122,8 @@ class TailPool:
         rng = np.random.default_rng((7, step))
         length = frames(LENGTHS[step % len(LENGTHS)])
         parts = self.inputs[length]
-        picks = rng.choice(len(parts), max(1, min(len(parts), size // len(parts[0]))), replace=False)
+        count = max(1, min(len(parts), size // len(parts[0])))
+        picks = rng.choice(len(parts), count, replace=False)
         x = torch.cat([parts[p] for p in picks]).float()
         maps = zip(*(self.wanted[length][p] for p in picks), strict=True)
         heads = zip(*(self.heads[length][p] for p in picks), strict=True)
@@ -138,7 +150,9 @@ def _rate(step: int, steps: int, peak: float) -> float:
 
 
 @torch.no_grad()
-def agreement(student: AudioNet, teacher: AudioNet, clips: Sequence[CachedClip]) -> dict[str, float]:
+def agreement(
+    student: AudioNet, teacher: AudioNet, clips: Sequence[CachedClip]
+) -> dict[str, float]:
     """On held-out clips, start of each: relative errors, and how often the top class agrees."""
     student.eval()
     mels = [torch.from_numpy(crop(c.mel, frames(4.0), None).astype("float32").T) for c in clips]
@@ -148,7 +162,7 @@ def agreement(student: AudioNet, teacher: AudioNet, clips: Sequence[CachedClip])
         ours, theirs = student(mel), teacher(mel)
         best = theirs[2].argmax(1, keepdim=True)
         totals["pooled"] += float(relative_error(ours[0], theirs[0])) * len(mel)
-        totals["logits"] += float(F.mse_loss(ours[2].clamp_min(-9), theirs[2].clamp_min(-9))) * len(mel)
+        totals["logits"] += float(_logit_error(ours[2], theirs[2])) * len(mel)
         totals["top1"] += float((ours[2].argmax(1, keepdim=True) == best).sum())
         totals["top1_in_5"] += float((ours[2].topk(5).indices == best).sum())
     student.train()
@@ -156,7 +170,15 @@ def agreement(student: AudioNet, teacher: AudioNet, clips: Sequence[CachedClip])
 
 
 class Distiller:
-    """Runs the plan; saves after every `save_every` steps and continues from the last save."""
+    """Runs the plan; saves after every `save_every` steps and continues from the last save.
+
+    Args:
+        teacher: of the teacher's own widths, in eval mode.
+        clips: to learn from.
+        held_out: to report on; never learnt from.
+        plan: steps, batches, widths, rates.
+        out: folder of checkpoint and log; a run found there goes on.
+    """
 
     def __init__(
         self,
@@ -167,8 +189,8 @@ class Distiller:
         out: Path,
     ) -> None:
         torch.manual_seed(plan.seed)
-        self.teacher = teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.student = AudioNet(plan.widen, plan.widen_tail).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = channels_last(teacher)
+        self.student = channels_last(AudioNet(plan.widen, plan.widen_tail))
         self.views = Views(clips, plan.seed)
         self.held_out = held_out
         self.plan = plan
@@ -199,30 +221,39 @@ class Distiller:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
         }
+        (self.out / "plan.json").write_text(json.dumps(asdict(self.plan), indent=1))
         torch.save(state, self.out / "state.part")
         (self.out / "state.part").replace(self.out / "state.pt")
-        (self.out / "plan.json").write_text(json.dumps(asdict(self.plan), indent=1))
 
     def _loss(self) -> tuple[Tensor, float]:
         """Loss and learning rate of the phase the step number falls in."""
-        plan, step = self.plan, self.step
-        if plan.block_steps <= step < plan.block_steps + plan.tail_steps:
-            if self.pool is None:
-                self.pool = TailPool(self.teacher, self.views, plan.tail_pool, plan.batch)
-            rate = _rate(step - plan.block_steps, plan.tail_steps, plan.tail_lr)
-            return tail_loss(self.student, self.pool, step, plan.tail_batch), rate
+        plan = self.plan
+        tail = self.step - plan.block_steps
+        whole = tail - plan.tail_steps
+        if tail < 0:
+            return self._blocks(), _rate(self.step, plan.block_steps, plan.block_lr)
+        if whole < 0:
+            return self._tail(), _rate(tail, plan.tail_steps, plan.tail_lr)
         self.pool = None
-        mel = self.views.batch(step, plan.batch, frames(LENGTHS[step % len(LENGTHS)]))
-        mel = mel.contiguous(memory_format=torch.channels_last)
-        if step < plan.block_steps:
-            with torch.no_grad():
-                maps = self.teacher.maps(mel)
-            losses = block_losses(self.student, maps, mel)
-            return torch.stack(losses).sum(), _rate(step, plan.block_steps, plan.block_lr)
-        done = step - plan.block_steps - plan.tail_steps
-        return whole_loss(self.student, self.teacher, mel), _rate(
-            done, plan.whole_steps, plan.whole_lr
-        )
+        loss = whole_loss(self.student, self.teacher, self._views())
+        return loss, _rate(whole, plan.whole_steps, plan.whole_lr)
+
+    def _blocks(self) -> Tensor:
+        mel = self._views()
+        with torch.no_grad():
+            maps = self.teacher.maps(mel)
+        return torch.stack(block_losses(self.student, maps, mel)).sum()
+
+    def _tail(self) -> Tensor:
+        if self.pool is None:
+            self.pool = TailPool(self.teacher, self.views, self.plan.tail_pool, self.plan.batch)
+        return tail_loss(self.student, self.pool, self.step, self.plan.tail_batch)
+
+    def _views(self) -> Tensor:
+        """The step's batch of views."""
+        length = frames(LENGTHS[self.step % len(LENGTHS)])
+        mel = self.views.batch(self.step, self.plan.batch, length)
+        return mel.contiguous(memory_format=torch.channels_last)
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
@@ -230,29 +261,33 @@ class Distiller:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self.optimiser.step()
         self.step += 1
         return float(loss.detach())
 
     def run(self, save_every: int = 200) -> AudioNet:
-        """Train to the end of the plan, logging to `log.jsonl`."""
-        total = self.plan.block_steps + self.plan.tail_steps + self.plan.whole_steps
-        began, mean = time.monotonic(), 0.0
-        self.student.train()
-        while self.step < total:
-            mean += self.train_step()
-            if self.step % save_every == 0 or self.step == total:
+        """Train to the end of the plan, saving and logging to `log.jsonl`."""
+        began = time.monotonic()
+        losses: list[float] = []
+        student: AudioNet = self.student.train()
+        while self.step < self.plan.steps:
+            losses.append(self.train_step())
+            if self.step % save_every == 0 or self.step == self.plan.steps:
                 self.save()
-                entry = {
-                    "step": self.step,
-                    "loss": round(mean / save_every, 4),
-                    "seconds": round(time.monotonic() - began, 1),
-                    **agreement(self.student, self.teacher, self.held_out),
-                }
-                mean = 0.0
-                print(json.dumps(entry), flush=True)
-                with (self.out / "log.jsonl").open("a") as log:
-                    log.write(json.dumps(entry) + "\n")
-        return self.student
+                self._log(losses, time.monotonic() - began)
+                losses.clear()
+        return student
+
+    def _log(self, losses: Sequence[float], seconds: float) -> None:
+        """Say where the run is: mean loss since the last time, agreement with the teacher."""
+        entry = {
+            "step": self.step,
+            "loss": round(fmean(losses), 4),
+            "seconds": round(seconds, 1),
+            **agreement(self.student, self.teacher, self.held_out),
+        }
+        print(json.dumps(entry), flush=True)
+        with (self.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(entry) + "\n")

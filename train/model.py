@@ -1,4 +1,4 @@
-"""A trained model as torch modules: what `export/` converts and what a model folder of train/ holds.
+"""A trained model as torch modules: what `export/` converts, and its folder.
 
 Folder: `audio.safetensors`, `text.safetensors`, `tokenizer.model`, `model.json` (sizes and facts).
 """

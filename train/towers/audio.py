@@ -147,6 +147,12 @@ class AudioNet(nn.Module):
         return self.head(mel)
 
 
+def channels_last(net: AudioNet) -> AudioNet:
+    """The same network with its convolutions laid out as processors prefer them."""
+    moved: AudioNet = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
+
+
 def features(pooled: Tensor, hidden: Tensor, logits: Tensor) -> Tensor:
     """What the projection head sees: [batch, 384 + 512 + 527], scores as log-probabilities."""
     return torch.cat([pooled, hidden, F.logsigmoid(logits) / 4.0], dim=1)
