@@ -68,7 +68,7 @@ $(TEST_SOUNDS): | $(VENV)/.installed
 	mv $@.part $@
 
 check-machine:
-	@test -n "$(PYTHON)" || { \
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Python 3.11 or newer was not found. Name yours: make test PYTHON=/path/to/python3.11"; \
 	  exit 1; } >&2
 	@$(PYTHON) -c 'import os, sys, sysconfig as s; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' \
