@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from train.towers.text import TextNet
 
 BLOCK = 32
-KEEP_FLOAT32 = ("kernels", "bank")
+KEEP_FLOAT32 = ("mel.",)
 SMALLEST = 4096
 
 

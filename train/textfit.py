@@ -37,9 +37,7 @@ _NAMES = {
 def start_from(packed: PackedE5, keep: Sequence[int], positions: int = 128) -> TextNet:
     """A tower with e5-small's weights and only the vocabulary rows `keep`, in that order."""
     tensors = packed.tensors
-    shape = TextShape(
-        len(keep), packed.width, packed.layers, packed.heads, packed.inner, positions
-    )
+    shape = TextShape(len(keep), packed.width, packed.layers, packed.heads, packed.inner, positions)
     places = tensors["emb.pos"].reshape(-1, packed.width)[:positions]
     state = {
         "tokens.weight": tensors["emb.word"][list(keep)],
@@ -225,9 +223,7 @@ class TextFit:
     def _allowed(self, concepts: Sequence[int]) -> Tensor:
         """Concepts that share a phrase in any language are not each other's negatives."""
         names = sorted(set(concepts))
-        clash = torch.tensor(
-            [[bool(self.texts[a] & self.texts[b]) for b in names] for a in names]
-        )
+        clash = torch.tensor([[bool(self.texts[a] & self.texts[b]) for b in names] for a in names])
         places = torch.tensor([names.index(c) for c in concepts])
         return ~clash[places][:, places]
 

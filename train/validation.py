@@ -15,7 +15,9 @@ from train.phrases import CORE
 
 
 @torch.no_grad()
-def similarity(align: Align, clips: ClipFeatures, count: int, numbers: list[int]) -> NDArray[np.float32]:
+def similarity(
+    align: Align, clips: ClipFeatures, count: int, numbers: list[int]
+) -> NDArray[np.float32]:
     """Cosine of each phrase with each clip (its best window), [phrases, clips]."""
     windows = align.audio(torch.from_numpy(clips.rows))
     cosines = (align.text(numbers) @ windows.T).numpy()
