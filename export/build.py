@@ -22,7 +22,7 @@ from atri_cli.encoders.card import ModelCard, TextTower as TextFacts, write_card
 from export.compact import pack_embedding, store_float16, weights_int8
 from export.convert import compare, export_audio, export_text, quantise, require_agreement
 from train.model import load_model
-from train.textfit import pad
+from train.phrasetokens import pad
 from train.towers.mel import SAMPLE_RATE
 
 MIN_SECONDS, SEGMENT_SECONDS, HOP_SECONDS = 1.0, 5.0, 4.0

@@ -40,7 +40,7 @@ class PackedTable(nn.Module):
         """int64 [batch, tokens] → float32 [batch, tokens, width]."""
         pairs = self.packed[ids].to(torch.int32)
         codes = torch.stack([pairs % 16, pairs // 16], dim=-1).flatten(-2).float() - 8.0
-        blocks = codes.unflatten(-1, (-1, BLOCK)) * self.scale[ids].float()[..., None]
+        blocks = torch.unflatten(codes, -1, (-1, BLOCK)) * self.scale[ids].float()[..., None]
         return blocks.flatten(-2)
 
 

@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from train.losses import kcl
 from train.phrases import CORE
-from train.textfit import Phrases, supervised_contrastive
+from train.phrasetokens import Phrases
+from train.textfit import supervised_contrastive
 
 DIM = 256
 
@@ -81,7 +82,10 @@ def principal_map(vectors: NDArray[np.float32], dim: int = DIM) -> nn.Linear:
 def phrase_table(
     groups: Sequence[dict[int, list[int]]], core: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Phrase numbers [concepts, languages, most phrases] and how many of them count."""
+    """Phrase numbers [concepts, languages, most phrases] and how many of them count.
+
+    A concept without a phrase in a language has those of the first of `core` in its place.
+    """
     lists = [[group.get(lang) or group[core[0]] for lang in core] for group in groups]
     most = max(len(cell) for row in lists for cell in row)
     table = np.array([[[*cell, *[0] * (most - len(cell))] for cell in row] for row in lists])
@@ -106,7 +110,12 @@ class AlignData:
 
 
 class Align:
-    """Trains head and map; `text(numbers)` and `audio(rows)` give the unit vectors."""
+    """Trains the audio head and the text map.
+
+    Args:
+        data: features, labels, phrases.
+        plan: steps, weights of the terms, temperatures, rates, seed.
+    """
 
     def __init__(self, data: AlignData, plan: AlignPlan) -> None:
         torch.manual_seed(plan.seed)
@@ -121,6 +130,7 @@ class Align:
         self.head.standardise(self.rows)
         self.project = principal_map(data.pooled)
         self.labelled = np.array([i for i, c in enumerate(data.row_concepts) if c])
+        self.chance = self._chance()
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": self.head.parameters(), "lr": plan.lr, "peak": plan.lr},
@@ -128,15 +138,20 @@ class Align:
             ],
             weight_decay=0.02,
         )
-        counts = np.bincount([c for row in data.row_concepts for c in row[:1]],
-                             minlength=len(self.groups))  # fmt: skip
-        chance = np.array([counts[data.row_concepts[i][0]] ** -0.6 for i in self.labelled])
-        self.chance = np.cumsum(chance / chance.sum())
+
+    def _chance(self) -> NDArray[np.float64]:
+        """Cumulated chances of the labelled rows: a frequent concept is drawn less than it is."""
+        firsts = [self.data.row_concepts[i][0] for i in self.labelled]
+        counts = np.bincount(firsts, minlength=len(self.groups))
+        chance = np.array([counts[concept] ** -0.6 for concept in firsts])
+        return np.cumsum(chance / chance.sum())
 
     def text(self, numbers: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """Unit vectors [n, dim] of the phrases of these numbers."""
         return F.normalize(self.project(self.pooled[torch.as_tensor(numbers)]), dim=-1)
 
     def audio(self, rows: Tensor) -> Tensor:
+        """Unit vectors [n, dim] of rows of features [n, inputs]."""
         found: Tensor = self.head(rows)
         return found
 
@@ -145,20 +160,26 @@ class Align:
     ) -> NDArray[np.int64]:
         """One phrase of each concept in core language number `lang` (English where it lacks)."""
         counts = self.counts[concepts, lang]
-        return self.table[concepts, lang, rng.integers(counts)]
+        drawn: NDArray[np.int64] = self.table[concepts, lang, rng.integers(counts)]
+        return drawn
 
     def _kcl(self, rng: np.random.Generator) -> Tensor:
+        """KCL on labelled rows, each with one phrase of one of its concepts in every language."""
         drawn = np.searchsorted(self.chance, rng.random(self.plan.batch))
         picks = self.labelled[np.minimum(drawn, len(self.labelled) - 1)]
         concepts = [self.data.row_concepts[i] for i in picks]
         chosen = np.array([c[0] if rng.random() < 0.7 else int(rng.choice(c)) for c in concepts])
         numbers = [self._draw(rng, chosen, lang) for lang in range(len(self.core))]
         texts = torch.stack([self.text(row) for row in numbers])
-        member = torch.zeros(len(picks), len(self.groups))
+        audio = self.audio(self.rows[picks])
+        return kcl(audio, texts, self.plan.tau, clash=self._clash(concepts))
+
+    def _clash(self, concepts: Sequence[Sequence[int]]) -> Tensor:
+        """bool [n, n]: which recordings share a concept."""
+        member = torch.zeros(len(concepts), len(self.groups))
         for row, members in enumerate(concepts):
             member[row, members] = 1.0
-        clash = member @ member.T > 0
-        return kcl(self.audio(self.rows[picks]), texts, self.plan.tau, clash=clash)
+        return member @ member.T > 0
 
     def _classes(self, rng: np.random.Generator) -> Tensor:
         """Cross-entropy between the teacher's class distribution and ours over class names."""
@@ -170,6 +191,7 @@ class Align:
         return -(wanted * logits.log_softmax(1)).sum(1).mean()
 
     def _phrases(self, rng: np.random.Generator) -> Tensor:
+        """The supervised contrastive loss on phrases of concepts not held out."""
         concepts = np.unique(rng.integers(len(self.groups), size=96))
         concepts = concepts[~np.isin(concepts, self.held_out)]
         numbers = [self._draw(rng, concepts, lang) for lang in range(len(self.core))]
@@ -189,7 +211,7 @@ class Align:
         weights = (1.0, plan.classes_weight, plan.phrases_weight)
         loss = torch.stack([w * t for w, t in zip(weights, terms, strict=True)]).sum()
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimiser.step()
         return [float(term.detach()) for term in terms]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from train.views import Views
 
 WINDOW_SECONDS, HOP_SECONDS = 5.0, 4.0
 MOST_WINDOWS = 4
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,18 @@ class ClipFeatures:
     rows: NDArray[np.float32]
     clip: NDArray[np.int64]
     scores: NDArray[np.float16]
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file, by rename."""
+        part = path.with_suffix(".part.npz")
+        np.savez(part, rows=self.rows, clip=self.clip, scores=self.scores)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> ClipFeatures:
+        """Read what `save` wrote."""
+        with np.load(path) as stored:
+            return cls(stored["rows"], stored["clip"], stored["scores"])
 
 
 def windows(mel: NDArray[np.float16]) -> list[NDArray[np.float16]]:
@@ -47,30 +61,31 @@ def _batches(lengths: Sequence[int], size: int) -> list[list[int]]:
     return found
 
 
-@torch.no_grad()
-def _embed(net: AudioNet, mel: Tensor) -> tuple[Tensor, Tensor]:
-    pooled, hidden, logits = net(mel.contiguous(memory_format=torch.channels_last))
-    return features(pooled, hidden, logits), logits
+def _embed(net: AudioNet, mel: Tensor) -> NDArray[np.float32]:
+    outputs = net(mel.contiguous(memory_format=torch.channels_last))
+    rows: NDArray[np.float32] = features(*outputs).numpy()
+    return rows
+
+
+def _probabilities(teacher: AudioNet, mel: Tensor) -> NDArray[np.float16]:
+    scores: NDArray[np.float32] = teacher(mel)[2].sigmoid().numpy()
+    return scores.astype(np.float16)
 
 
 @torch.no_grad()
 def clean_features(net: AudioNet, teacher: AudioNet, clips: Sequence[CachedClip]) -> ClipFeatures:
     """Features of all windows of all clips, and the teacher's probabilities for each."""
     cut = [(place, mel) for place, clip in enumerate(clips) for mel in windows(clip.mel)]
-    rows: list[NDArray[np.float32] | None] = [None] * len(cut)
-    scores: list[NDArray[np.float16] | None] = [None] * len(cut)
-    for batch in _batches([len(mel) for _, mel in cut], 32):
+    batches = _batches([len(mel) for _, mel in cut], BATCH)
+    rows, scores = [], []
+    for batch in batches:
         stacked = np.stack([cut[i][1] for i in batch]).astype(np.float32)
         mel = torch.from_numpy(stacked).transpose(1, 2)[:, None]
-        found, _ = _embed(net, mel)
-        wanted = teacher(mel)[2].sigmoid()
-        for index, row, score in zip(batch, found.numpy(), wanted.numpy(), strict=True):
-            rows[index], scores[index] = row, score.astype(np.float16)
-    return ClipFeatures(
-        np.stack([r for r in rows if r is not None]),
-        np.array([place for place, _ in cut]),
-        np.stack([s for s in scores if s is not None]),
-    )
+        rows.append(_embed(net, mel))
+        scores.append(_probabilities(teacher, mel))
+    back = np.argsort(np.concatenate(batches))
+    owners = np.array([place for place, _ in cut])
+    return ClipFeatures(np.concatenate(rows)[back], owners, np.concatenate(scores)[back])
 
 
 @torch.no_grad()
@@ -81,11 +96,10 @@ def augmented_features(
     rows, owners, scores = [], [], []
     lengths = [min(max(len(clip.mel), frames(1.0)), frames(4.0)) // 50 * 50 for clip in clips]
     for turn in range(rounds):
-        for number, batch in enumerate(_batches(lengths, 32)):
+        for number, batch in enumerate(_batches(lengths, BATCH)):
             views = Views([clips[i] for i in batch], seed, mix=0.25)
             mel = views.each(turn * 100_000 + number, lengths[batch[0]])
-            found, _ = _embed(net, mel)
-            rows.append(found.numpy())
-            scores.append(teacher(mel)[2].sigmoid().numpy().astype(np.float16))
+            rows.append(_embed(net, mel))
+            scores.append(_probabilities(teacher, mel))
             owners.extend(batch)
     return ClipFeatures(np.concatenate(rows), np.array(owners), np.concatenate(scores))

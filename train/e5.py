@@ -111,6 +111,7 @@ class _Cursor:
         return self.data[self.at - size : self.at]
 
     def skip(self, size: int) -> None:
+        """Pass over `size` bytes."""
         self.at += size
 
 

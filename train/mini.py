@@ -1,16 +1,15 @@
 """The recipe of atri-mini, from public packages to a model folder, in resumable stages.
 
-    python -m train.mini --data ../shared/data --sounds ~/.cache/atri-sounds --work work
+    atri train --data DIR --sounds DIR --work DIR
 
 `mels` caches log-mels of every recording; `audio` teaches the audio tower (train/distill.py);
 `text` fits the text tower (train/textfit.py); `features` runs both over everything; `align` brings
 them into one space with KCL (train/align.py) and writes the model folder that `export` converts.
-A stage whose result exists is skipped; an interrupted one continues.
+An interrupted stage continues where it was saved.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from train import validation
 from train.align import Align, AlignData, AlignPlan
@@ -27,14 +27,17 @@ from train.captions import concepts_of, label_concepts
 from train.clipfeatures import ClipFeatures, augmented_features, clean_features
 from train.distill import Distiller, DistillPlan
 from train.e5 import read_packed
+from train.lower import LowerLayers, start_from
 from train.melcache import CachedClip, cache_mels, load_clips
 from train.model import AudioTower, ModelShape, TextTower, save_model
 from train.phrases import Concept, all_concepts
+from train.phrasetokens import Phrases, pad, tokenise
 from train.sources import read_sources
 from train.teacher import load_teacher
-from train.textfit import LowerLayers, Phrases, TextFit, TextPlan, pad, start_from, tokenise
+from train.textfit import TextFit, TextPlan
 from train.tokens import choose_pieces, sentencepiece_model, used_pieces
-from train.towers.audio import AudioNet
+from train.towers.audio import CLASSES, AudioNet, channels_last
+from train.towers.text import TextShape
 
 VOCABULARY_SIZE = 48_000
 HELD_OUT = 20  # of 256: the share of concepts kept from text training
@@ -42,7 +45,14 @@ AUGMENTED_ROUNDS = 2
 
 
 class Recipe:
-    """Paths and plans of one run; each stage is a method."""
+    """Paths and plans of one run; each stage is a method.
+
+    Args:
+        data: folder of tables, teacher, UCS and captions (docs/training.md).
+        sounds: folder of the recordings that the tables name.
+        work: folder of caches, checkpoints and the result.
+        seed: of every random choice.
+    """
 
     def __init__(self, data: Path, sounds: Path, work: Path, seed: int = 0) -> None:
         self.data, self.sounds, self.work, self.seed = data, sounds, work, seed
@@ -52,6 +62,7 @@ class Recipe:
         self.labels = label_concepts()
 
     def teacher(self) -> AudioNet:
+        """The audio teacher, from the data folder."""
         return load_teacher(self.data / "teachers" / "mn04_as_mAP_432.pt")
 
     def clips(self) -> tuple[list[CachedClip], list[CachedClip]]:
@@ -96,17 +107,14 @@ class Recipe:
         folder = self.work / "text"
         net = start_from(read_packed(), np.load(folder / "keep.npy").tolist())
         lower = LowerLayers(net, phrases, self.text_plan.frozen, folder / "lower.npy")
-        TextFit(net, phrases, held_out(concepts), lower, self.text_plan, folder).run()
+        TextFit(net, phrases, held_out(concepts), lower, self.text_plan, out=folder).run()
 
     def text_tower(self) -> TextTower:
         """The fitted text tower, its last map still to be trained."""
         from safetensors.torch import load_file
 
-        from train.towers.text import TextShape
-
         weights = load_file(self.work / "text" / "text.safetensors")
-        shape = TextShape(len(weights["tokens.weight"]), positions=len(weights["positions.weight"]))
-        tower = TextTower(shape)
+        tower = TextTower(_shape(weights))
         tower.load_state_dict(weights)
         return tower.eval()
 
@@ -116,7 +124,7 @@ class Recipe:
 
         net = AudioNet(self.distill_plan.widen, self.distill_plan.widen_tail)
         net.load_state_dict(load_file(self.work / "audio" / "audio.safetensors"))
-        return net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return channels_last(net.eval())
 
     def features(self) -> None:
         """Both towers' outputs for all clips and phrases."""
@@ -125,43 +133,64 @@ class Recipe:
         labelled = [c for c in training if concepts_of(c.source, self.labels)]
         folder = self.work / "features"
         folder.mkdir(exist_ok=True)
-        _store(folder / "clean.npz", lambda: clean_features(net, teacher, training))
-        _store(
-            folder / "augmented.npz",
-            lambda: augmented_features(net, teacher, labelled, AUGMENTED_ROUNDS, self.seed),
-        )
-        _store(folder / "held.npz", lambda: clean_features(net, teacher, held))
+        makers: dict[str, Callable[[], ClipFeatures]] = {
+            "clean": lambda: clean_features(net, teacher, training),
+            "augmented": lambda: augmented_features(
+                net, teacher, labelled, AUGMENTED_ROUNDS, self.seed
+            ),
+            "held": lambda: clean_features(net, teacher, held),
+        }
+        for name, make in makers.items():
+            if not (folder / f"{name}.npz").exists():
+                make().save(folder / f"{name}.npz")
         if not (folder / "phrases.npy").exists():
-            np.save(folder / "phrases.npy", pooled_phrases(self.text_tower(), self.phrases()[1]))
+            pooled = pooled_phrases(self.text_tower(), self.phrases()[1])
+            np.save(folder / "phrases.part.npy", pooled)
+            (folder / "phrases.part.npy").replace(folder / "phrases.npy")
 
     def align(self) -> None:
         """Head and text map with KCL; reports on validation; writes the model folder."""
         concepts, phrases = self.phrases()
-        number = {concept.id: place for place, concept in enumerate(concepts)}
-        training, held = self.clips()
-        names = [[number[c] for c in concepts_of(x.source, self.labels)] for x in training]
-        held_names = [[number[c] for c in concepts_of(x.source, self.labels)] for x in held]
-        folder = self.work / "features"
-        clean, augmented = _read(folder / "clean.npz"), _read(folder / "augmented.npz")
-        labelled = [row for row in names if row]
-        data = AlignData(
-            rows=np.concatenate([clean.rows, augmented.rows]),
-            row_concepts=[names[i] for i in clean.clip] + [labelled[i] for i in augmented.clip],
-            scores=np.concatenate([clean.scores, augmented.scores]),
-            phrases=phrases,
-            pooled=np.load(folder / "phrases.npy"),
-            classes=np.array([number[f"audioset:{i}"] for i in range(527)]),
-            held_out=held_out(concepts),
-        )
-        align = Align(data, self.align_plan)
+        training, held = self._numbers(concepts)
+        align = Align(self._align_data(concepts, phrases, training), self.align_plan)
         align.run()
-        report = validation.report(align, _read(folder / "held.npz"), held_names)
+        clips = ClipFeatures.load(self.work / "features" / "held.npz")
+        report = validation.report(align, clips, held)
         report["plan"] = asdict(self.align_plan)
         (self.work / "validation.json").write_text(json.dumps(report, indent=1) + "\n")
         print(validation.table(report), flush=True)
         self._write(align)
 
+    def _numbers(self, concepts: Sequence[Concept]) -> tuple[list[list[int]], list[list[int]]]:
+        """Concept numbers of each training clip and of each validation clip."""
+        number = {concept.id: place for place, concept in enumerate(concepts)}
+        training, held = (
+            [[number[c] for c in concepts_of(clip.source, self.labels)] for clip in clips]
+            for clips in self.clips()
+        )
+        return training, held
+
+    def _align_data(
+        self, concepts: Sequence[Concept], phrases: Phrases, names: list[list[int]]
+    ) -> AlignData:
+        """What alignment learns from; `names` are the concept numbers of each training clip."""
+        folder = self.work / "features"
+        clean = ClipFeatures.load(folder / "clean.npz")
+        augmented = ClipFeatures.load(folder / "augmented.npz")
+        labelled = [row for row in names if row]
+        number = {concept.id: place for place, concept in enumerate(concepts)}
+        return AlignData(
+            rows=np.concatenate([clean.rows, augmented.rows]),
+            row_concepts=[names[i] for i in clean.clip] + [labelled[i] for i in augmented.clip],
+            scores=np.concatenate([clean.scores, augmented.scores]),
+            phrases=phrases,
+            pooled=np.load(folder / "phrases.npy"),
+            classes=np.array([number[f"audioset:{i}"] for i in range(CLASSES)]),
+            held_out=held_out(concepts),
+        )
+
     def _write(self, align: Align) -> None:
+        """The trained parts together as a model folder."""
         text = self.text_tower()
         text.project.load_state_dict(align.project.state_dict())
         shape = ModelShape(
@@ -200,38 +229,13 @@ def pooled_phrases(tower: TextTower, phrases: Phrases) -> NDArray[np.float32]:
     return rows
 
 
-def _store(path: Path, make: Callable[[], ClipFeatures]) -> None:
-    if not path.exists():
-        found = make()
-        part = path.with_suffix(".part.npz")
-        np.savez(part, rows=found.rows, clip=found.clip, scores=found.scores)
-        part.replace(path)
-
-
-def _read(path: Path) -> ClipFeatures:
-    with np.load(path) as stored:
-        return ClipFeatures(stored["rows"], stored["clip"], stored["scores"])
-
-
-STAGES = ("mels", "audio", "text", "features", "align")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one stage or all of them."""
-    parser = argparse.ArgumentParser(prog="python -m train.mini", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="tables, teachers, UCS, captions")
-    parser.add_argument("--sounds", type=Path, required=True, help="where the sounds were fetched")
-    parser.add_argument("--work", type=Path, required=True, help="caches, checkpoints, result")
-    parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    recipe = Recipe(options.data, options.sounds, options.work, options.seed)
-    for stage in STAGES if options.stage == "all" else (options.stage,):
-        print(f"stage {stage}", flush=True)
-        getattr(recipe, stage)()
-
-
-if __name__ == "__main__":
-    main()
+def _shape(weights: dict[str, Tensor]) -> TextShape:
+    """The sizes of a text tower from its weights; heads as in multilingual-e5-small."""
+    inner, width = weights["layers.0.up.weight"].shape
+    return TextShape(
+        vocabulary=len(weights["tokens.weight"]),
+        width=width,
+        layers=sum(key.endswith(".up.weight") for key in weights),
+        inner=inner,
+        positions=len(weights["positions.weight"]),
+    )

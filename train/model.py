@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.align import AudioHead
+from train.phrasetokens import pad
 from train.towers.audio import AudioNet, features
 from train.towers.mel import SAMPLE_RATE, LogMel
 from train.towers.text import TextNet, TextShape
@@ -93,8 +94,6 @@ def load_model(folder: Path) -> tuple[ModelShape, AudioTower, TextTower]:
 @torch.no_grad()
 def embed_texts(text: TextTower, tokens: list[list[int]], size: int = 64) -> Tensor:
     """Unit vectors [n, dim] of tokenised texts, in batches padded on the right."""
-    from train.textfit import pad
-
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     rows = torch.empty(len(tokens), text.shape.dim)
     for at in range(0, len(order), size):

@@ -27,6 +27,7 @@ class Concept:
     phrases: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, lang: str, text: str) -> None:
+        """Add a phrase unless it is empty or known."""
         text = text.strip()
         if text and text not in self.phrases[lang]:
             self.phrases[lang].append(text)

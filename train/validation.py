@@ -42,24 +42,25 @@ def report(align: Align, clips: ClipFeatures, concepts: list[list[int]]) -> dict
     for place, lang in enumerate(CORE):
         numbers = [int(align.table[query, place, 0]) for query in queries]
         ranks[lang] = metrics.ranks(similarity(align, clips, len(concepts), numbers), truth)
-    languages = {
-        lang: {
-            "r1": round(metrics.recall_at(found, 1), 4),
-            "r5": round(metrics.recall_at(found, 5), 4),
-            "r10": round(metrics.recall_at(found, 10), 4),
-            "map10": round(metrics.map_at_10(found), 4),
-        }
-        for lang, found in ranks.items()
-    }
-    table = np.stack(list(ranks.values()), axis=1)
-    variance = metrics.mrv_variance(table)
-    random = metrics.random_variance(len(concepts), len(CORE))
     return {
         "queries": len(queries),
         "clips": len(concepts),
-        "languages": languages,
-        "mrv": {"variance": variance, "random": random, "normalised": variance / random},
+        "languages": {lang: _quality(found) for lang, found in ranks.items()},
+        "mrv": _consistency(np.stack(list(ranks.values()), axis=1), len(concepts)),
     }
+
+
+def _quality(ranks: metrics.Ranks) -> dict[str, float]:
+    """Recall and mAP@10 of one language."""
+    recall = {f"r{k}": round(metrics.recall_at(ranks, k), 4) for k in (1, 5, 10)}
+    return {**recall, "map10": round(metrics.map_at_10(ranks), 4)}
+
+
+def _consistency(ranks: metrics.Ranks, clips: int) -> dict[str, float]:
+    """Variance of the ranks [queries, languages] between languages, beside that of chance."""
+    variance = metrics.mrv_variance(ranks)
+    random = metrics.random_variance(clips, ranks.shape[1])
+    return {"variance": variance, "random": random, "normalised": variance / random}
 
 
 def table(found: dict[str, Any]) -> str:

@@ -104,12 +104,12 @@ class LogMel(nn.Module):
         padded = F.pad(waveform[:, None], (edge, edge), mode="reflect")[:, 0]
         emphasised = padded[:, 1:] - PREEMPHASIS * padded[:, :-1]
         used = emphasised[:, : (count - 1) * HOP + WINDOW]
-        steps = used.unflatten(1, (-1, STEP))
+        steps = torch.unflatten(used, 1, (-1, STEP))
         parts = [steps[:, at : at + 2 * count - 1 : 2] for at in range(WINDOW // STEP)]
         return torch.cat(parts, dim=2) * self.window
 
     def forward(self, waveform: Tensor) -> Tensor:
-        samples = self._frames(waveform).unflatten(2, (COLUMNS, RADIX))
+        samples = torch.unflatten(self._frames(waveform), 2, (COLUMNS, RADIX))
         real, imaginary = (self.first @ samples).chunk(2, dim=2)
         twisted_real = real * self.twist_real - imaginary * self.twist_imaginary
         twisted_imaginary = real * self.twist_imaginary + imaginary * self.twist_real
