@@ -8,6 +8,8 @@ from pathlib import Path
 from export.build import build, load_facts
 from train.phrases import audioset_concepts
 
+PRECISIONS = ("int8", "int8-weights", "fp32")
+
 
 def main() -> None:
     """Convert and print what was measured."""
@@ -15,18 +17,23 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="model folder written by train/")
     parser.add_argument("target", type=Path, help="model folder for atri")
     parser.add_argument("--facts", type=Path, required=True, help="name, languages, licences: JSON")
-    parser.add_argument("--text-precision", default="int8-weights", choices=["int8", "int8-weights", "fp32"])
+    parser.add_argument("--text-precision", default="int8-weights", choices=PRECISIONS)
     options = parser.parse_args()
-    concepts = audioset_concepts()[::9]
-    texts = [found[0] for concept in concepts for found in concept.phrases.values()]
-    facts = load_facts(options.facts)
+    texts = [found[0] for concept in audioset_concepts()[::9] for found in concept.phrases.values()]
     report = build(
-        options.source, options.target, facts, texts, text_precision=options.text_precision
+        options.source,
+        options.target,
+        load_facts(options.facts),
+        texts,
+        text_precision=options.text_precision,
     )
-    print(f"audio.onnx: {report.audio_bytes / 1e6:.1f} MB, difference {report.audio[0]:.1e}, "
-          f"cosine {report.audio[1]:.6f}")  # fmt: skip
-    print(f"text.onnx: {report.text_bytes / 1e6:.1f} MB, difference {report.text[0]:.1e}, "
-          f"cosine {report.text[1]:.6f}")  # fmt: skip
+    print(line("audio.onnx", report.audio_bytes, *report.audio))
+    print(line("text.onnx", report.text_bytes, *report.text))
+
+
+def line(name: str, size: int, difference: float, cosine: float) -> str:
+    """What was measured of one file."""
+    return f"{name}: {size / 1e6:.1f} MB, difference {difference:.1e}, cosine {cosine:.6f}"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Nothing is written to the target unless the ONNX graphs agree with torch.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -18,15 +17,18 @@ import torch
 from torch import Tensor
 
 from atri_cli.encoders.card import AudioTower as AudioFacts
-from atri_cli.encoders.card import ModelCard, TextTower as TextFacts, write_card
+from atri_cli.encoders.card import ModelCard, write_card
+from atri_cli.encoders.card import TextTower as TextFacts
+from atri_cli.encoders.registry import file_sha256
 from export.compact import pack_embedding, store_float16, weights_int8
 from export.convert import compare, export_audio, export_text, quantise, require_agreement
-from train.model import load_model
+from train.model import AudioTower, TextTower, load_model
 from train.phrasetokens import pad
 from train.towers.mel import SAMPLE_RATE
 
 MIN_SECONDS, SEGMENT_SECONDS, HOP_SECONDS = 1.0, 5.0, 4.0
 MAX_TOKENS = 64
+AUDIO, TEXT, TOKENIZER = "audio.onnx", "text.onnx", "tokenizer.model"
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,6 @@ class CardFacts:
     quality: dict[str, Any] = field(default_factory=dict)
 
 
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def build(
     source: Path,
     target: Path,
@@ -69,37 +67,56 @@ def build(
         target: model folder to write; its files are replaced one by one, the card last.
         facts: name, revision, languages, licences, measured quality.
         texts: real texts to compare the text towers on.
-        text_precision: `int8-weights` (8-bit weights in blocks), `int8` (dynamic, smaller and coarser) or `fp32`.
+        text_precision: `int8-weights` (8-bit weights in blocks), `int8` (dynamic, smaller and
+            coarser) or `fp32`.
 
     Raises:
-        DisagreementError: a graph does not give what torch gives.
+        DisagreementError: a graph does not give what torch gives; the target stays as it was.
+        ValueError: the token table has no exact 4-bit form.
     """
     _, audio, text = load_model(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         work = Path(scratch)
-        export_audio(audio, work / "audio.onnx", int(MIN_SECONDS * SAMPLE_RATE))
-        store_float16(work / "audio.onnx")
-        audio_found = compare(work / "audio.onnx", audio, _audio_feeds())
-        require_agreement("audio.onnx", audio_found, 5e-3, 0.9999)
-        feeds = _text_feeds(source / "tokenizer.model", texts)
-        pack_embedding(text)
-        export_text(text, work / "fp32.onnx", MAX_TOKENS)
-        require_agreement("text.onnx (fp32)", compare(work / "fp32.onnx", text, feeds), 1e-4, 0.9999)
-        _lower_precision(work / "fp32.onnx", work / "text.onnx", text_precision)
-        text_found = compare(work / "text.onnx", text, feeds)
-        require_agreement("text.onnx", text_found, 0.1, 0.98)
-        shutil.copy(source / "tokenizer.model", work / "tokenizer.model")
-        target.mkdir(parents=True, exist_ok=True)
-        for name in ("audio.onnx", "text.onnx", "tokenizer.model"):
-            shutil.copy(work / name, target / f"{name}.part")
-            (target / f"{name}.part").replace(target / name)
+        audio_found = _convert_audio(audio, work / AUDIO)
+        feeds = _text_feeds(source / TOKENIZER, texts)
+        text_found = _convert_text(text, work / TEXT, feeds, text_precision)
+        shutil.copy(source / TOKENIZER, work / TOKENIZER)
+        _install(work, target)
     write_card(_card(target, facts, text_precision, text.shape.dim), target)
-    return ExportReport(
-        audio_found,
-        text_found,
-        (target / "audio.onnx").stat().st_size,
-        (target / "text.onnx").stat().st_size,
-    )
+    sizes = [(target / name).stat().st_size for name in (AUDIO, TEXT)]
+    return ExportReport(audio_found, text_found, *sizes)
+
+
+def _convert_audio(audio: AudioTower, path: Path) -> tuple[float, float]:
+    """Write and check audio.onnx, its large weights in float16."""
+    export_audio(audio, path, int(MIN_SECONDS * SAMPLE_RATE))
+    store_float16(path)
+    found = compare(path, audio, _audio_feeds())
+    require_agreement(AUDIO, found, 5e-3, 0.9999)
+    return found
+
+
+def _convert_text(
+    text: TextTower, path: Path, feeds: Sequence[dict[str, Tensor]], precision: str
+) -> tuple[float, float]:
+    """Write and check text.onnx, first in float32, then in the precision asked for."""
+    pack_embedding(text)
+    exact = path.with_name("fp32.onnx")
+    export_text(text, exact, MAX_TOKENS)
+    require_agreement(f"{TEXT} (fp32)", compare(exact, text, feeds), 1e-4, 0.9999)
+    _lower_precision(exact, path, precision)
+    found = compare(path, text, feeds)
+    require_agreement(TEXT, found, 0.1, 0.98)
+    return found
+
+
+def _install(work: Path, target: Path) -> None:
+    """Copy the files to the target, each by rename."""
+    target.mkdir(exist_ok=True)
+    for name in (AUDIO, TEXT, TOKENIZER):
+        shutil.copy(work / name, target / f"{name}.part")
+        (target / f"{name}.part").replace(target / name)
 
 
 def _lower_precision(source: Path, target: Path, precision: str) -> None:
@@ -135,29 +152,12 @@ def _text_feeds(tokenizer: Path, texts: Sequence[str]) -> list[dict[str, Tensor]
 
 
 def _card(folder: Path, facts: CardFacts, precision: str, dim: int) -> ModelCard:
-    audio = AudioFacts(
-        file="audio.onnx",
-        sha256=sha256(folder / "audio.onnx"),
-        sample_rate=SAMPLE_RATE,
-        segment_seconds=SEGMENT_SECONDS,
-        hop_seconds=HOP_SECONDS,
-        min_seconds=MIN_SECONDS,
-    )
-    text = TextFacts(
-        file="text.onnx",
-        sha256=sha256(folder / "text.onnx"),
-        tokenizer="tokenizer.model",
-        tokenizer_sha256=sha256(folder / "tokenizer.model"),
-        tokenizer_rule="xlmr",
-        max_tokens=MAX_TOKENS,
-        languages=facts.languages,
-    )
     return ModelCard(
         name=facts.name,
         revision=facts.revision,
         dim=dim,
-        audio=audio,
-        text=text,
+        audio=_audio_facts(folder),
+        text=_text_facts(folder, facts.languages),
         precision=precision,
         licences=facts.licences,
         quality=facts.quality,
@@ -165,8 +165,35 @@ def _card(folder: Path, facts: CardFacts, precision: str, dim: int) -> ModelCard
     )
 
 
+def _audio_facts(folder: Path) -> AudioFacts:
+    return AudioFacts(
+        file=AUDIO,
+        sha256=file_sha256(folder / AUDIO),
+        sample_rate=SAMPLE_RATE,
+        segment_seconds=SEGMENT_SECONDS,
+        hop_seconds=HOP_SECONDS,
+        min_seconds=MIN_SECONDS,
+    )
+
+
+def _text_facts(folder: Path, languages: tuple[str, ...]) -> TextFacts:
+    return TextFacts(
+        file=TEXT,
+        sha256=file_sha256(folder / TEXT),
+        tokenizer=TOKENIZER,
+        tokenizer_sha256=file_sha256(folder / TOKENIZER),
+        tokenizer_rule="xlmr",
+        max_tokens=MAX_TOKENS,
+        languages=languages,
+    )
+
+
 def load_facts(path: Path) -> CardFacts:
-    """Read `CardFacts` from JSON."""
+    """Read `CardFacts` from JSON.
+
+    Raises:
+        TypeError: a fact is missing or unknown.
+    """
     data = json.loads(path.read_text(encoding="utf-8"))
     data["languages"] = tuple(data["languages"])
     return CardFacts(**data)

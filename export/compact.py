@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,10 @@ def pack_embedding(net: TextNet, tolerance: float = 1e-3) -> None:
     sample = torch.arange(len(net.tokens.weight))[None]
     difference = float((packed(sample)[0] - net.tokens.weight).abs().max().detach())
     if difference > tolerance:
-        raise ValueError(f"the embedding table is not 4-bit: packing changes it by {difference:.1e}")
+        raise ValueError(f"the token table is not 4-bit: packing changes it by {difference:.1e}")
 
     def embed(ids: Tensor) -> Tensor:
+        """As `TextNet.embed`, from the packed table."""
         found: Tensor = net.embedding_norm(packed(ids) + net.positions.weight[: ids.shape[1]])
         return found
 
@@ -70,20 +72,22 @@ def store_float16(path: Path) -> None:
 
     model: Any = onnx.load(path)
     graph = model.graph
-    for tensor in list(graph.initializer):
-        small = int(np.prod(tensor.dims)) < SMALLEST
-        if tensor.data_type != TensorProto.FLOAT or small or _keeps(tensor.name):
-            continue
+    for tensor in filter(_can_be_halved, list(graph.initializer)):
         half = numpy_helper.to_array(tensor).astype(np.float16)
+        short = tensor.name + ".half"
         graph.initializer.remove(tensor)
-        graph.initializer.append(numpy_helper.from_array(half, tensor.name + ".half"))
-        cast = helper.make_node("Cast", [tensor.name + ".half"], [tensor.name], to=TensorProto.FLOAT)
+        graph.initializer.append(numpy_helper.from_array(half, short))
+        cast = helper.make_node("Cast", [short], [tensor.name], to=TensorProto.FLOAT)
         graph.node.insert(0, cast)
     onnx.save(model, path)
 
 
-def _keeps(name: str) -> bool:
-    return any(part in name for part in KEEP_FLOAT32)
+def _can_be_halved(tensor: Any) -> bool:
+    """Large float32 weights, but not the front end: a logarithm follows it."""
+    from onnx import TensorProto
+
+    large = tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= SMALLEST
+    return large and not any(part in tensor.name for part in KEEP_FLOAT32)
 
 
 def weights_int8(source: Path, target: Path, block: int = 128, activations: int = 4) -> None:
@@ -101,7 +105,9 @@ def weights_int8(source: Path, target: Path, block: int = 128, activations: int 
         MatMulNBitsQuantizer,
     )
 
-    config = DefaultWeightOnlyQuantConfig(block_size=block, is_symmetric=True, accuracy_level=activations, bits=8)
+    config = DefaultWeightOnlyQuantConfig(
+        block_size=block, is_symmetric=True, accuracy_level=activations, bits=8
+    )
     quantizer = MatMulNBitsQuantizer(onnx.load(source), algo_config=config)
     quantizer.process()
     quantizer.model.save_model_to_file(str(target), use_external_data_format=False)

@@ -25,7 +25,15 @@ def to_onnx(
     inputs: Sequence[str],
     dynamic: tuple[dict[int, Any], ...],
 ) -> None:
-    """Export through torch.export with the given dynamic dimensions; output `embedding`."""
+    """Export through torch.export; the output is `embedding`.
+
+    Args:
+        module: the tower; it is put into eval mode.
+        example: one tensor an input, of sizes that no dynamic dimension forbids.
+        path: the ONNX file to write.
+        inputs: their names.
+        dynamic: for each input, its dynamic dimensions.
+    """
     program = torch.onnx.export(
         module.eval(),
         example,
@@ -52,7 +60,7 @@ def export_text(tower: nn.Module, path: Path, max_tokens: int) -> None:
     """`input_ids`, `attention_mask` int64 [batch, tokens] → `embedding` float32 [batch, dim]."""
     batch = torch.export.Dim("batch", min=1, max=512)
     tokens = torch.export.Dim("tokens", min=2, max=max_tokens)
-    ids = torch.randint(4, 1000, (3, 7))
+    ids = torch.arange(21).reshape(3, 7) % 4
     shape = {0: batch, 1: tokens}
     names = ["input_ids", "attention_mask"]
     to_onnx(tower, (ids, torch.ones_like(ids)), path, names, (shape, shape))
@@ -69,7 +77,9 @@ def run_onnx(path: Path, feeds: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
     return rows
 
 
-def compare(path: Path, module: nn.Module, feeds: Sequence[dict[str, Tensor]]) -> tuple[float, float]:
+def compare(
+    path: Path, module: nn.Module, feeds: Sequence[dict[str, Tensor]]
+) -> tuple[float, float]:
     """Largest difference and smallest cosine between torch and ONNX over `feeds`."""
     worst, lowest = 0.0, 1.0
     for feed in feeds:
@@ -82,7 +92,11 @@ def compare(path: Path, module: nn.Module, feeds: Sequence[dict[str, Tensor]]) -
 
 
 def require_agreement(name: str, found: tuple[float, float], most: float, cosine: float) -> None:
-    """Raise unless the difference is at most `most` and the cosine at least `cosine`."""
+    """Let pass what differs by at most `most` and has a cosine of at least `cosine`.
+
+    Raises:
+        DisagreementError: it does not, or is NaN.
+    """
     worst, lowest = found
     if not (worst <= most and lowest >= cosine):
         raise DisagreementError(
