@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from atri_cli.commands import doctor, index, models, roots, search, status
+from atri_cli.commands import doctor, index, models, roots, search, status, train
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -55,3 +55,4 @@ app.command("status")(status.status)
 app.add_typer(roots.app, name="roots")
 app.command("doctor")(doctor.doctor)
 app.command("models")(models.models)
+app.command("train")(train.train)

@@ -2,8 +2,9 @@
 
 Three phases, from random weights. *Blocks*: each block gets the teacher's input of that block and
 is asked for its output, so that all blocks learn at once and none waits for those before it.
-*Tail*: the last blocks and the head together, on the teacher's maps, in large batches from a pool
-of cached maps: they are the hardest to learn and the cheapest to compute. *Whole*: the tower runs
+*Tail*: each of the last blocks and the head, one after the other with an optimiser of its own, on a
+pool of cached maps: they are the hardest to learn and the cheapest to compute, and among all blocks
+in one optimiser their residual branches die (docs/log.md). *Whole*: the tower runs
 on its own maps and is asked for the teacher's maps, pooled features, hidden features and class
 scores. On two cores this is many times faster than learning from scores alone (docs/log.md).
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -24,11 +25,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.melcache import CachedClip, frames
-from train.towers.audio import TAIL, AudioNet, channels_last
+from train.towers.audio import BLOCKS, TAIL, AudioNet, channels_last
 from train.views import Views, crop
 
 FIRST = TAIL + 1  # the stage the tail begins with: the stem comes before the blocks
 POOL_STREAM = 10_000_000
+TAIL_STAGES = len(BLOCKS) - TAIL + 2  # the last blocks, the last convolution, the head
 LENGTHS = (1.5, 2.0, 3.0, 4.0, 5.0)
 
 
@@ -37,15 +39,15 @@ class DistillPlan:
     """One dial each: steps of the three phases, batches, widths, learning rates, seed."""
 
     block_steps: int = 2200
-    tail_steps: int = 1400
+    tail_steps: int = 2000
     whole_steps: int = 1500
     batch: int = 32
-    tail_batch: int = 128
-    tail_pool: int = 300
+    tail_pool: int = 200
     widen: float = 1.5
     widen_tail: float = 3.0
     block_lr: float = 8e-3
-    tail_lr: float = 4e-3
+    tail_lr: float = 2e-2
+    head_lr: float = 3e-3
     whole_lr: float = 2e-3
     seed: int = 0
 
@@ -90,14 +92,6 @@ def _logit_error(student: Tensor, teacher: Tensor) -> Tensor:
     return F.mse_loss(student.clamp_min(-9), teacher.clamp_min(-9))
 
 
-def tail_loss(student: AudioNet, pool: TailPool, step: int, batch: int) -> Tensor:
-    """Tail and head on the teacher's map before the tail."""
-    x, wanted, heads = pool.batch(step, batch)
-    maps = student.maps(x, FIRST)
-    hints = torch.stack([relative_error(a, b) for a, b in zip(maps, wanted, strict=True)])
-    return hints.mean() + head_loss(student.head(maps[-1]), heads)
-
-
 class TailPool:
     """Augmented views as the teacher sees them before and after the tail, float16 in memory.
 
@@ -105,30 +99,43 @@ class TailPool:
     """
 
     def __init__(self, teacher: AudioNet, views: Views, batches: int, batch: int) -> None:
-        self.inputs: dict[int, list[Tensor]] = {}
-        self.wanted: dict[int, list[list[Tensor]]] = {}
-        self.heads: dict[int, list[tuple[Tensor, ...]]] = {}
+        self.maps: dict[int, list[list[Tensor]]] = {}
         with torch.no_grad():
             for number in range(batches):
                 length = frames(LENGTHS[number % len(LENGTHS)])
                 mel = views.batch(POOL_STREAM + number, batch, length)
                 maps = teacher.maps(mel.contiguous(memory_format=torch.channels_last))
-                self.inputs.setdefault(length, []).append(maps[FIRST - 1].half())
-                self.wanted.setdefault(length, []).append([m.half() for m in maps[FIRST:]])
-                self.heads.setdefault(length, []).append(teacher.head(maps[-1]))
+                kept = [found.half() for found in maps[FIRST - 1 :]]
+                self.maps.setdefault(length, []).append(kept)
 
-    def batch(self, step: int, size: int) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
-        """Input map, wanted maps, wanted head outputs of about `size` views."""
-        rng = np.random.default_rng((7, step))
+    def batch(self, step: int, place: int) -> tuple[Tensor, Tensor]:
+        """Input and wanted output of tail stage number `place`, one stored batch."""
         length = frames(LENGTHS[step % len(LENGTHS)])
-        parts = self.inputs[length]
-        count = max(1, min(len(parts), size // len(parts[0])))
-        picks = rng.choice(len(parts), count, replace=False)
-        x = torch.cat([parts[p] for p in picks]).float()
-        maps = zip(*(self.wanted[length][p] for p in picks), strict=True)
-        heads = zip(*(self.heads[length][p] for p in picks), strict=True)
-        x = x.contiguous(memory_format=torch.channels_last)
-        return x, [torch.cat(m).float() for m in maps], tuple(torch.cat(h) for h in heads)
+        batches = self.maps[length]
+        chosen = batches[int(np.random.default_rng((7, step)).integers(len(batches)))]
+        x, y = (chosen[at].float() for at in (place, place + 1))
+        channels_last = torch.channels_last
+        return x.contiguous(memory_format=channels_last), y.contiguous(memory_format=channels_last)
+
+
+def fit_stage(
+    stage: nn.Module, batches: Callable[[int], tuple[Tensor, Tensor]], steps: int, peak: float
+) -> float:
+    """Teach one stage alone; returns the mean relative error of the last tenth of the steps."""
+    optimiser = torch.optim.AdamW(stage.parameters(), weight_decay=0.0)
+    late = []
+    for step in range(steps):
+        x, y = batches(step)
+        loss = relative_error(stage(x), y)
+        for group in optimiser.param_groups:
+            group["lr"] = _rate(step, steps, peak)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(stage.parameters(), 5.0)
+        optimiser.step()
+        if step >= steps * 0.9:
+            late.append(float(loss.detach()))
+    return sum(late) / len(late)
 
 
 def whole_loss(student: AudioNet, teacher: AudioNet, mel: Tensor) -> Tensor:
@@ -196,8 +203,7 @@ class Distiller:
         self.plan = plan
         self.out = out
         self.step = 0
-        self.pool: TailPool | None = None
-        self.optimiser = torch.optim.AdamW(self.student.parameters(), weight_decay=1e-4)
+        self._fresh_optimiser()
         out.mkdir(parents=True, exist_ok=True)
         self._resume()
 
@@ -225,35 +231,51 @@ class Distiller:
         torch.save(state, self.out / "state.part")
         (self.out / "state.part").replace(self.out / "state.pt")
 
+    def fit_tail(self) -> None:
+        """The tail phase: stage by stage, then the head; a stage counts as one step."""
+        plan = self.plan
+        tail = self.student.stages()[FIRST:]
+        pool = TailPool(self.teacher, self.views, plan.tail_pool, plan.batch)
+        while (place := self.step - plan.block_steps) < len(tail):
+            error = fit_stage(
+                tail[place], lambda step: pool.batch(step, place), plan.tail_steps, plan.tail_lr
+            )
+            print(json.dumps({"stage": FIRST + place, "error": round(error, 4)}), flush=True)
+            self.step += 1
+            self.save()
+        self._fit_head(pool)
+        self.step += 1
+        self._fresh_optimiser()
+        self.save()
+
+    def _fit_head(self, pool: TailPool) -> None:
+        layers = [self.student.hidden, self.student.classes]
+        optimiser = torch.optim.AdamW([p for layer in layers for p in layer.parameters()])
+        for step in range(self.plan.tail_steps):
+            _, last = pool.batch(step, len(self.student.stages()) - FIRST - 1)
+            loss = head_loss(self.student.head(last), self.teacher.head(last))
+            for group in optimiser.param_groups:
+                group["lr"] = _rate(step, self.plan.tail_steps, self.plan.head_lr)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+
+    def _fresh_optimiser(self) -> None:
+        self.optimiser = torch.optim.AdamW(self.student.parameters(), weight_decay=1e-4)
+
     def _loss(self) -> tuple[Tensor, float]:
         """Loss and learning rate of the phase the step number falls in."""
-        plan = self.plan
-        tail = self.step - plan.block_steps
-        whole = tail - plan.tail_steps
-        if tail < 0:
-            return self._blocks(), _rate(self.step, plan.block_steps, plan.block_lr)
-        if whole < 0:
-            return self._tail(), _rate(tail, plan.tail_steps, plan.tail_lr)
-        self.pool = None
-        loss = whole_loss(self.student, self.teacher, self._views())
-        return loss, _rate(whole, plan.whole_steps, plan.whole_lr)
-
-    def _blocks(self) -> Tensor:
-        mel = self._views()
-        with torch.no_grad():
-            maps = self.teacher.maps(mel)
-        return torch.stack(block_losses(self.student, maps, mel)).sum()
-
-    def _tail(self) -> Tensor:
-        if self.pool is None:
-            self.pool = TailPool(self.teacher, self.views, self.plan.tail_pool, self.plan.batch)
-        return tail_loss(self.student, self.pool, self.step, self.plan.tail_batch)
-
-    def _views(self) -> Tensor:
-        """The step's batch of views."""
-        length = frames(LENGTHS[self.step % len(LENGTHS)])
-        mel = self.views.batch(self.step, self.plan.batch, length)
-        return mel.contiguous(memory_format=torch.channels_last)
+        plan, step = self.plan, self.step
+        mel = self.views.batch(step, plan.batch, frames(LENGTHS[step % len(LENGTHS)]))
+        mel = mel.contiguous(memory_format=torch.channels_last)
+        if step < plan.block_steps:
+            with torch.no_grad():
+                maps = self.teacher.maps(mel)
+            losses = block_losses(self.student, maps, mel)
+            return torch.stack(losses).sum(), _rate(step, plan.block_steps, plan.block_lr)
+        done = step - plan.block_steps - TAIL_STAGES
+        loss = whole_loss(self.student, self.teacher, mel)
+        return loss, _rate(done, plan.whole_steps, plan.whole_lr)
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""

@@ -1,0 +1,192 @@
+"""What `atri train` does: a plan from its options, what the plan lacks, and the run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from atri_cli.errors import AtriError, UsageError
+from train.phrases import CORE
+from train.sources import read_sources
+from train.stages import BY_NAME, NAMES, STAGES, Stage, is_done, is_there, lacks, last_step
+
+LOSSES = {"kcl": "every clip meets its captions of all languages in every step"}
+ALL = "all"
+RUN_FILE = "run.json"
+
+Facts = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: what `atri train` was asked for, with everything left open decided.
+
+    Args:
+        data, sounds: folders of the recipe; None when not named.
+        work: folder of caches, checkpoints and the result.
+        stages: to run, in order.
+        loss: name of the loss of alignment.
+        threads: of torch.
+        threads_why: where that number comes from.
+        seed: of every random choice.
+        again: whether stages that are done run all the same.
+    """
+
+    data: Path | None
+    sounds: Path | None
+    work: Path
+    stages: tuple[Stage, ...]
+    loss: str
+    threads: int
+    threads_why: str
+    seed: int
+    again: bool
+
+
+def make_plan(
+    *,
+    data: Path | None,
+    sounds: Path | None,
+    work: Path,
+    loss: str = "kcl",
+    stage: str = ALL,
+    threads: int | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Check the options and decide what they leave open.
+
+    Raises:
+        UsageError: a loss or stage that does not exist.
+        AtriError: the work folder holds another run.
+    """
+    if loss not in LOSSES:
+        exist = ", ".join(f"`{name}`" for name in LOSSES)
+        raise UsageError(
+            f"There is no loss `{loss}` in this version.", hint=f"This version has: {exist}."
+        )
+    if stage not in (*NAMES, ALL):
+        names = ", ".join(f"`{name}`" for name in (*NAMES, ALL))
+        raise UsageError(f"There is no stage `{stage}`.", hint=f"The stages are: {names}.")
+    _check_work(work, loss, seed)
+    number, why = _threads(threads)
+    stages = STAGES if stage == ALL else (BY_NAME[stage],)
+    return Plan(data, sounds, work, stages, loss, number, why, seed, again=stage != ALL)
+
+
+def _check_work(work: Path, loss: str, seed: int) -> None:
+    """A work folder belongs to one run: results of two would be mixed without a word."""
+    file = work / RUN_FILE
+    if not file.is_file():
+        return
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if found != {"loss": loss, "seed": seed}:
+        raise AtriError(
+            f"`{work}` holds a run with `--loss {found['loss']} --seed {found['seed']}`.",
+            hint="Give the same options to continue it, or another folder with `--work DIR`.",
+        )
+
+
+def _threads(asked: int | None) -> tuple[int, str]:
+    if asked is not None:
+        return asked, "as asked"
+    allowed = getattr(os, "sched_getaffinity", None)
+    count = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return count, "one for each core this process may use; give fewer when others are at work"
+
+
+def missing(plan: Plan) -> list[AtriError]:
+    """What the stages that are still to be done cannot find."""
+    todo = [stage for stage in plan.stages if plan.again or not _is_done(plan, stage)]
+    return list(lacks(todo, plan.data, plan.sounds, plan.work))
+
+
+def describe(plan: Plan) -> Facts:
+    """The plan for people: name and value of each line."""
+    stages = [(stage.name, f"{stage.does}: {_state(plan, stage)}") for stage in plan.stages]
+    return [
+        ("loss", f"{plan.loss}: {LOSSES[plan.loss]}"),
+        ("data", str(plan.data or "not named")),
+        ("sounds", f"{plan.sounds or 'not named'}{_recordings(plan)}"),
+        ("languages", f"{', '.join(CORE)}; more of them in the text tower"),
+        ("work", str(plan.work)),
+        ("threads", f"{plan.threads}: {plan.threads_why}"),
+        ("seed", str(plan.seed)),
+        *stages,
+        ("result", str(plan.work / "model")),
+    ]
+
+
+def _recordings(plan: Plan) -> str:
+    """How many of the recordings in the tables are on disk."""
+    if plan.data is None or plan.sounds is None:
+        return ""
+    try:
+        found = read_sources(plan.data, plan.sounds)
+    except FileNotFoundError:
+        return ""
+    held = sum(source.validation for source in found)
+    hours = sum(source.seconds for source in found) / 3600
+    return f": {len(found) - held:,} recordings to learn from, {held:,} held out, {hours:.1f} h"
+
+
+def _steps(stage: Stage) -> int:
+    """Steps of a stage that counts them, else 0."""
+    from train.distill import DistillPlan
+    from train.textfit import TextPlan
+
+    return {"audio": DistillPlan().steps, "text": TextPlan().steps}.get(stage.name, 0)
+
+
+def _is_done(plan: Plan, stage: Stage) -> bool:
+    return is_done(stage, plan.work, _steps(stage))
+
+
+def _state(plan: Plan, stage: Stage) -> str:
+    steps, begun = _steps(stage), last_step(stage, plan.work)
+    if _is_done(plan, stage):
+        return "done, runs again" if plan.again else "done"
+    if stage.grows and is_there(stage, plan.work):
+        return "adds what is missing"
+    if 0 < begun < steps:
+        return f"goes on after step {begun:,} of {steps:,}"
+    return f"to do, {steps:,} steps" if steps else "to do"
+
+
+def start(plan: Plan) -> Facts:
+    """Run the stages; what they report goes to stderr.
+
+    Returns:
+        Where the results are, by name.
+
+    Raises:
+        AtriError: something is missing; nothing was begun.
+    """
+    for error in missing(plan):
+        raise error
+    plan.work.mkdir(parents=True, exist_ok=True)
+    facts = {"loss": plan.loss, "seed": plan.seed}
+    (plan.work / RUN_FILE).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    with contextlib.redirect_stdout(sys.stderr):
+        _run(plan)
+    results = {"model": plan.work / "model", "validation": plan.work / "validation.json"}
+    return [(name, str(path)) for name, path in results.items() if path.exists()]
+
+
+def _run(plan: Plan) -> None:
+    import torch
+
+    from train.mini import Recipe
+
+    torch.set_num_threads(plan.threads)
+    nowhere = Path()
+    recipe = Recipe(plan.data or nowhere, plan.sounds or nowhere, plan.work, plan.seed)
+    for stage in plan.stages:
+        if not plan.again and _is_done(plan, stage):
+            print(f"stage {stage.name}: done", flush=True)
+        else:
+            print(f"stage {stage.name}: {stage.does}", flush=True)
+            getattr(recipe, stage.name)()
