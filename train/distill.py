@@ -39,8 +39,8 @@ class DistillPlan:
     """One dial each: steps of the three phases, batches, widths, learning rates, seed."""
 
     block_steps: int = 2200
-    tail_steps: int = 2000
-    whole_steps: int = 1500
+    tail_steps: int = 1500
+    whole_steps: int = 1200
     batch: int = 32
     tail_pool: int = 200
     widen: float = 1.5
@@ -48,13 +48,13 @@ class DistillPlan:
     block_lr: float = 8e-3
     tail_lr: float = 2e-2
     head_lr: float = 3e-3
-    whole_lr: float = 2e-3
+    whole_lr: float = 1e-3
     seed: int = 0
 
     @property
     def steps(self) -> int:
-        """Steps of all phases."""
-        return self.block_steps + self.tail_steps + self.whole_steps
+        """Steps of all phases; a stage of the tail counts as one."""
+        return self.block_steps + TAIL_STAGES + self.whole_steps
 
 
 def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
@@ -295,6 +295,8 @@ class Distiller:
         losses: list[float] = []
         student: AudioNet = self.student.train()
         while self.step < self.plan.steps:
+            if 0 <= self.step - self.plan.block_steps < TAIL_STAGES:
+                self.fit_tail()
             losses.append(self.train_step())
             if self.step % save_every == 0 or self.step == self.plan.steps:
                 self.save()
