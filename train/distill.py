@@ -4,9 +4,8 @@ Three phases, from random weights. *Blocks*: each block gets the teacher's input
 is asked for its output, so that all blocks learn at once and none waits for those before it.
 *Tail*: each of the last blocks and the head, one after the other with an optimiser of its own, on a
 pool of cached maps: they are the hardest to learn and the cheapest to compute, and among all blocks
-in one optimiser their residual branches die (docs/log.md). *Whole*: the tower runs
-on its own maps and is asked for the teacher's maps, pooled features, hidden features and class
-scores. On two cores this is many times faster than learning from scores alone (docs/log.md).
+in one optimiser their residual branches die (docs/log.md). *Whole*: the tower runs on its own maps
+and is asked for the teacher's maps, pooled features, hidden features and class scores. On two cores this is many times faster than learning from scores alone (docs/log.md).
 """
 
 from __future__ import annotations
@@ -113,9 +112,11 @@ class TailPool:
         length = frames(LENGTHS[step % len(LENGTHS)])
         batches = self.maps[length]
         chosen = batches[int(np.random.default_rng((7, step)).integers(len(batches)))]
-        x, y = (chosen[at].float() for at in (place, place + 1))
-        channels_last = torch.channels_last
-        return x.contiguous(memory_format=channels_last), y.contiguous(memory_format=channels_last)
+        x, y = (
+            chosen[at].float().contiguous(memory_format=torch.channels_last)
+            for at in (place, place + 1)
+        )
+        return x, y
 
 
 def fit_stage(
@@ -123,19 +124,19 @@ def fit_stage(
 ) -> float:
     """Teach one stage alone; returns the mean relative error of the last tenth of the steps."""
     optimiser = torch.optim.AdamW(stage.parameters(), weight_decay=0.0)
-    late = []
+    late: list[float] = []
     for step in range(steps):
         x, y = batches(step)
         loss = relative_error(stage(x), y)
         for group in optimiser.param_groups:
             group["lr"] = _rate(step, steps, peak)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(stage.parameters(), 5.0)
         optimiser.step()
         if step >= steps * 0.9:
             late.append(float(loss.detach()))
-    return sum(late) / len(late)
+    return fmean(late)
 
 
 def whole_loss(student: AudioNet, teacher: AudioNet, mel: Tensor) -> Tensor:
@@ -249,6 +250,7 @@ class Distiller:
         self.save()
 
     def _fit_head(self, pool: TailPool) -> None:
+        """Teach hidden and class layers on the teacher's last maps."""
         layers = [self.student.hidden, self.student.classes]
         optimiser = torch.optim.AdamW([p for layer in layers for p in layer.parameters()])
         for step in range(self.plan.tail_steps):
@@ -257,10 +259,11 @@ class Distiller:
             for group in optimiser.param_groups:
                 group["lr"] = _rate(step, self.plan.tail_steps, self.plan.head_lr)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
 
     def _fresh_optimiser(self) -> None:
+        """For all weights: the moments of another phase would mislead."""
         self.optimiser = torch.optim.AdamW(self.student.parameters(), weight_decay=1e-4)
 
     def _loss(self) -> tuple[Tensor, float]:
