@@ -20,7 +20,7 @@ LANGUAGES = ["en", "fr", "de", "es", "nl", "ca", "ja", "zh"]
 APT = """#!/bin/sh
 echo "$*" >> "$LOG"
 case "$*" in
-  "download bambam") echo "E: no such package" >&2; exit 100 ;;
+  "download triplea") echo "E: no such package" >&2; exit 100 ;;
   "download "*) echo "$2" > "$2_1_all.deb" ;;
 esac
 """
@@ -93,15 +93,15 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_packages_are_fetched_once(apt: Path, tmp_path: Path, demo: Demo) -> None:
     done = demo()
     assert done.returncode == 0, done.stderr
-    assert "Without bambam: E: no such package" in done.stdout
+    assert "Without triplea: E: no such package" in done.stdout
     sounds = tmp_path / "work" / "sounds"
-    kept = sorted(path.name for path in (sounds / "scratch").rglob("*") if path.is_file())
+    kept = sorted(path.name for path in (sounds / "sonic-pi-samples").rglob("*") if path.is_file())
     assert kept == ["beep.wav", "copyright"]
     assert not [path for path in sounds.iterdir() if path.name.startswith(".")]
     apt.write_text("")
     assert demo().returncode == 0
     downloads = [line for line in apt.read_text().splitlines() if line.startswith("download")]
-    assert set(downloads) == {"download bambam"}
+    assert set(downloads) == {"download triplea"}
 
 
 def test_a_system_without_apt(tmp_path: Path, demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
