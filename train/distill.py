@@ -5,7 +5,8 @@ is asked for its output, so that all blocks learn at once and none waits for tho
 *Tail*: each of the last blocks and the head, one after the other with an optimiser of its own, on a
 pool of cached maps: they are the hardest to learn and the cheapest to compute, and among all blocks
 in one optimiser their residual branches die (docs/log.md). *Whole*: the tower runs on its own maps
-and is asked for the teacher's maps, pooled features, hidden features and class scores. On two cores this is many times faster than learning from scores alone (docs/log.md).
+and is asked for the teacher's maps, pooled features, hidden features and class scores. On two cores
+this is many times faster than learning from scores alone (docs/log.md).
 """
 
 from __future__ import annotations
