@@ -40,7 +40,7 @@ class DistillPlan:
 
     block_steps: int = 2200
     tail_steps: int = 1500
-    whole_steps: int = 1200
+    whole_steps: int = 1900
     batch: int = 32
     tail_pool: int = 200
     widen: float = 1.5
@@ -135,7 +135,7 @@ def fit_stage(
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(stage.parameters(), 5.0)
         optimiser.step()
-        if step >= steps * 0.9:
+        if step >= int(steps * 0.9):
             late.append(float(loss.detach()))
     return fmean(late)
 
