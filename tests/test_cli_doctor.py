@@ -173,6 +173,31 @@ def test_models(tmp_path: Path, atri_home: Path, fake_model: Path, capsysbinary:
     assert "quality        r10: 0.5" in done.out
 
 
+def test_a_model_with_a_broken_card_is_named(atri_home: Path, capsysbinary: Capture) -> None:
+    (atri_home / "models" / "bad").mkdir(parents=True)
+    (atri_home / "models" / "bad" / "card.toml").write_text("name = 3")
+    done = run(capsysbinary, "models")
+    assert done.code == 0
+    assert "bad/card.toml` lacks or misspells a fact" in done.err
+    done = run(capsysbinary, "doctor", "--json")
+    assert done.code == 0
+    assert "bad/card.toml` lacks" in about(done, "model")[0]["detail"]
+
+
+def test_doctor_looks_at_the_model_of_the_library(
+    tmp_path: Path, capsysbinary: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.fake_model import make_fake_model
+
+    other = make_fake_model(tmp_path / "other", 8)
+    run(capsysbinary, "index", make_sounds(tmp_path / "sounds"), "--model", other)
+    monkeypatch.delenv("ATRI_MODEL")
+    with (other / "text.onnx").open("ab") as file:
+        file.write(b"!")
+    done = run(capsysbinary, "doctor", "--json")
+    assert "other/text.onnx` differs" in about(done, "model")[0]["detail"]
+
+
 def test_doctor_as_a_process(tmp_path: Path) -> None:
     done = atri("doctor", "--json", cwd=tmp_path)
     assert done.code == 0, done.out

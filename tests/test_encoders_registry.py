@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from atri_cli.encoders import registry
+from atri_cli.encoders.card import load_card
 from atri_cli.errors import ModelError
+from tests.fake_model import make_fake_model
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,28 @@ def test_no_models_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(registry, "embedded_dir", lambda: tmp_path / "package")
     with pytest.raises(ModelError, match="none"):
         registry.find_model(None, Folders(tmp_path / "nowhere"))
-    assert registry.list_models(Folders(tmp_path / "nowhere")) == []
+    assert registry.survey_models(Folders(tmp_path / "nowhere")) == ([], [])
 
 
-def test_the_list_leaves_out_what_is_broken(folders: Folders, tmp_path: Path) -> None:
+def test_a_survey_tells_good_cards_from_broken_ones(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "mine" / "own" / "card.toml").write_text("name = 3")
-    found = [card.folder.relative_to(tmp_path) for card in registry.list_models(folders)]
+    cards, errors = registry.survey_models(folders)
+    found = [card.folder.relative_to(tmp_path) for card in cards]
     assert found == [Path("mine/both"), Path("package/atri-mini")]
+    assert ["mine/own/card.toml` lacks" in error.what for error in errors] == [True]
+
+
+def test_a_recorded_model_is_known_by_its_pipeline(folders: Folders, tmp_path: Path) -> None:
+    other = make_fake_model(tmp_path / "other", 8)
+    wanted = load_card(other)
+    find = partial(registry.find_recorded_model, "fake", settings=folders)
+    assert find(folder=other, pipeline_id=wanted.pipeline_id).folder == other
+    shutil.copytree(other, tmp_path / "mine" / "renamed")
+    gone = tmp_path / "gone"
+    assert find(folder=gone, pipeline_id=wanted.pipeline_id).folder.name == "renamed"
+    assert find(folder=None, pipeline_id="of a model that was updated").name == "fake"
+    with pytest.raises(ModelError, match="no model `lost`"):
+        registry.find_recorded_model("lost", gone, "of nobody", folders)
 
 
 def test_verify(folders: Folders) -> None:

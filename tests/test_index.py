@@ -27,6 +27,7 @@ from atri_cli.library import hnsw, indexer, reading
 from atri_cli.library.lock import writing
 from atri_cli.library.types import IndexProgress, IndexReport, ProgressCallback, QueryPart
 from tests.fake_encoder import FakeEncoder
+from tests.fake_model import make_fake_model
 from tests.library_tools import content, names
 from tests.sounds import Samples, write_noise, write_tone
 
@@ -461,14 +462,33 @@ def test_the_library_of_the_settings_and_a_real_model(
         assert atri_home in library.folder.parents
         assert library.search("son grave").hits[0].path == low
         assert library.search(QueryPart(text="high")).hits[0].path == high
-    with Library.open() as library, pytest.raises(ModelError, match="--model DIR"):
-        library.search("low")
-    with Library.open() as library:
-        assert library.status().files == 2
-    monkeypatch.setenv("ATRI_MODEL", str(fake_model))
     with Library.open() as library:
         assert library.search([QueryPart(text="low")], limit=1).hits[0].path == low
         assert library.index().unchanged == 2
+    monkeypatch.setenv("ATRI_MODEL", str(fake_model))
+    with Library.open() as library:
+        assert library.index().unchanged == 2
+
+
+def test_the_model_is_found_again_without_being_named(
+    fake_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tone(tmp_path / "s" / "1.wav", 200)
+    mine = tmp_path / "modèles" / "mine"
+    shutil.copytree(fake_model, mine)
+    monkeypatch.chdir(mine.parent)
+    with Library.open(model="./mine", device="cpu") as library:
+        library.index([tmp_path / "s"])
+    monkeypatch.chdir(tmp_path)
+    make_fake_model(tmp_path / "fake", 8)  # of the recorded name, but only in this folder
+    with Library.open() as library:
+        assert library.search("low").model == "fake"
+        assert library.card.folder == mine
+    mine.rename(tmp_path / "elsewhere")
+    with Library.open() as library, pytest.raises(ModelError, match="--model DIR"):
+        library.search("low")
+    with Library.open() as library:
+        assert library.status().files == 1
 
 
 def test_a_lazy_import_of_everything_that_is_public() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from atri_cli import __version__
-from atri_cli.errors import AtriError, NothingIndexedError
+from atri_cli.errors import AtriError, LibraryError, NothingIndexedError
 from atri_cli.settings import DEFAULTS, Settings
 from atri_cli.wording import counted
 
@@ -158,10 +158,12 @@ def check_settings(settings: Settings) -> Iterator[Check]:
 
 
 def check_model(settings: Settings) -> Iterator[Check]:
-    """Whether the model's files are those of its card, and what runs it."""
-    from atri_cli.encoders.registry import find_model, load_encoder, verify_model
+    """Whether the files of the model in use are those of its card, and what runs it."""
+    from atri_cli.encoders.registry import load_encoder, survey_models, verify_model
 
-    card = find_model(settings.model, settings)
+    for error in survey_models(settings)[1]:
+        yield Check("model", "note", f"{error.what} {error.why}".strip())
+    card = _card_in_use(settings)
     problems = verify_model(card)
     for problem in problems:
         yield Check("model", "broken", problem, "Install the model again.")
@@ -171,6 +173,18 @@ def check_model(settings: Settings) -> Iterator[Check]:
     encoder = load_encoder(card, settings.device)
     encoder.embed_text(["sound"])
     yield Check("model", "ok", f"runs with {', '.join(encoder.providers)}")
+
+
+def _card_in_use(settings: Settings) -> ModelCard:
+    """The model that is asked for, else the one that made the library."""
+    from atri_cli.encoders.registry import find_model
+    from atri_cli.library.library import Library
+
+    try:
+        with Library.open(settings.library_dir, model=settings.chosen_model) as library:
+            return library.card
+    except LibraryError:  # the question about the library says so
+        return find_model(settings.model, settings)
 
 
 def check_library(settings: Settings, fix: bool) -> Iterator[Check]:

@@ -25,15 +25,17 @@ def models(json: JsonOption = False, quiet: QuietOption = False) -> None:
       atri models
       atri models --json
     """
-    from atri_cli.encoders.registry import list_models
+    from atri_cli.encoders.registry import survey_models
 
     settings = load_settings()
     out = Output("json" if json else "table", quiet=quiet)
-    cards = list_models(settings)
+    cards, broken = survey_models(settings)
     facts = [fact for card in cards for fact in _facts(card, settings.model)]
     facts.append(("models are in", str(settings.models_dir)))
     out.facts(facts, {"schema": 1, "models": [_record(card) for card in cards]})
-    if not cards:
+    for error in broken:
+        out.warn(f"{error.what} {error.why}".strip())
+    if not cards and not broken:
         out.warn("No model is installed: the one that comes with atri is missing.")
         out.hint("Install atri again, or name a model folder with `--model DIR`.")
 

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -53,15 +54,43 @@ def find_model(name_or_path: str | None, settings: ModelFolders) -> ModelCard:
     raise _no_model(name, settings)
 
 
-def list_models(settings: ModelFolders) -> list[ModelCard]:
-    """Cards of all installed models, the user's first; models with a broken card are left out."""
+def find_recorded_model(
+    name: str, folder: Path | None, pipeline_id: str, settings: ModelFolders
+) -> ModelCard:
+    """The card of the model that made a library: in its folder, else among the installed ones.
+
+    Args:
+        name: of the model.
+        folder: where it was.
+        pipeline_id: a model with this one is taken before one that only has the name.
+        settings: says where the user's models are.
+
+    Raises:
+        ModelError: none has the pipeline id or the name.
+    """
+    cards, _ = survey_models(settings)
+    if folder is not None:
+        with suppress(ModelError):
+            cards.insert(0, load_card(folder))
+    for card in cards:
+        if card.pipeline_id == pipeline_id:
+            return card
+    for card in cards:
+        if card.name == name:
+            return card
+    raise _no_model(name, settings)
+
+
+def survey_models(settings: ModelFolders) -> tuple[list[ModelCard], list[ModelError]]:
+    """Cards of all installed models, the user's first, and what is wrong with those not listed."""
     cards: list[ModelCard] = []
+    errors: list[ModelError] = []
     for folder in _model_dirs(settings):
         try:
             cards.append(load_card(folder))
-        except ModelError:
-            continue
-    return cards
+        except ModelError as error:
+            errors.append(error)
+    return cards, errors
 
 
 def load_encoder(card: ModelCard, device: str = "auto", threads: int | None = None) -> OnnxEncoder:

@@ -27,6 +27,7 @@ from atri_cli.library.types import (
 if TYPE_CHECKING:
     from atri_cli.encoders.card import ModelCard
     from atri_cli.encoders.types import Encoder
+    from atri_cli.settings import Settings
 
     AnyPath = str | os.PathLike[str]
 
@@ -134,16 +135,22 @@ class Library:
 
             settings = load_settings()
             asked = self._model or settings.chosen_model
-            recorded = "" if asked else self._recorded()
-            try:
-                self._card = find_model(asked or recorded or settings.model, settings)
-            except ModelError as error:
-                raise _model_gone(recorded, error) if recorded else error from None
+            recorded = None if asked else self._recorded(settings)
+            self._card = recorded or find_model(asked or settings.model, settings)
         return self._card
 
-    def _recorded(self) -> str:
+    def _recorded(self, settings: Settings) -> ModelCard | None:
+        """The card of the model that made this library; None before the first `index`."""
+        from atri_cli.encoders.registry import find_recorded_model
+
         with self._as_it_is() as store:
-            return store.model if store else ""
+            if store is None:
+                return None
+            name, folder, pipeline_id = store.model, store.model_folder, store.pipeline_id
+        try:
+            return find_recorded_model(name, folder, pipeline_id, settings)
+        except ModelError as error:
+            raise _model_gone(name, error) from None
 
     def encoder(self, threads: int | None = None) -> Encoder:
         """The model, loaded when first asked for.
@@ -233,6 +240,8 @@ class Library:
             catalog.mark_all_pending()
             catalog.store.set_model(card.pipeline_id, card.dim, card.name)
             roots = [*(root.path for root in catalog.roots()), *roots]
+        if self._given is None:
+            catalog.store.model_folder = self.card.folder
         return choose_roots(catalog, roots)
 
     @contextmanager

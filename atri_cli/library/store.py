@@ -188,6 +188,17 @@ class Store:
         return self.meta("model")
 
     @property
+    def model_folder(self) -> Path | None:
+        """Where the model was when it was last used for indexing."""
+        stored = self.meta("model_folder")
+        return Path(json.loads(stored)) if stored else None
+
+    @model_folder.setter
+    def model_folder(self, folder: Path) -> None:
+        # JSON escapes what is not UTF-8 in a name; SQLite's text would refuse it.
+        self.set_meta(model_folder=json.dumps(os.path.abspath(folder)))
+
+    @property
     def dim(self) -> int:
         return int(self.meta("dim", "0"))
 
