@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,21 @@ def to_onnx(
         inputs: their names.
         dynamic: for each input, its dynamic dimensions.
     """
-    program = torch.onnx.export(
-        module.eval(),
-        example,
-        input_names=list(inputs),
-        output_names=["embedding"],
-        dynamic_shapes=dynamic,
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # torch warns of its own use of what it is about to change, and that dimensions which must
+        # be equal, such as those of ids and mask, get one name.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", "# The axis name", UserWarning)
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            input_names=list(inputs),
+            output_names=["embedding"],
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
     program.save(str(path))

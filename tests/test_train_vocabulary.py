@@ -145,10 +145,9 @@ def write(path: Path, header: str, *lines: str) -> None:
 
 
 def test_a_concept_in_two_files_is_merged(tmp_path: Path) -> None:
-    write(
-        tmp_path / "a.tsv", "id\ten\ten-x-2\tfr", "dog\tdog\ta dog\tchien", "cat\tcat\tcats\tchat"
-    )
-    write(tmp_path / "b.tsv", "id\ten\ten-x-2\tfr", "dog\tdog\thound\tchien", "cow\tcow\tox\tvache")
+    header = "id\ten\ten-x-2\tfr"
+    write(tmp_path / "a.tsv", header, "dog\tdog\ta dog\tchien", "cat\tcat\tcats\tchat")
+    write(tmp_path / "b.tsv", header, "dog\tdog\thound\tchien", "cow\tcow\tox\tvache")
     found = {concept.id: dict(concept.phrases) for concept in vocabulary_concepts(tmp_path)}
     assert found == {
         "dog": {"en": ["dog", "a dog", "hound"], "fr": ["chien"]},
@@ -165,11 +164,8 @@ def test_categories_are_read_with_their_synonyms(tmp_path: Path) -> None:
         "ANMLDog\tzh-Hans\t动物\t狗\t吠; 小狗\t",
         "ANMLDog\tpt-BR\tANIMAIS\tCÃO\ta; b; c; d; e; f\t",
     )
-    write(
-        tmp_path / "ca.tsv",
-        "catid\tcategory\tsubcategory\tsynonyms",
-        "ANMLDog\tANIMALS\tGOS\tlladruc",
-    )
+    header = "catid\tcategory\tsubcategory\tsynonyms"
+    write(tmp_path / "ca.tsv", header, "ANMLDog\tANIMALS\tGOS\tlladruc")
     (concept,) = ucs_concepts(tmp_path, tmp_path / "ca.tsv")
     assert concept.id == "ucs:ANMLDog"
     assert dict(concept.phrases) == {

