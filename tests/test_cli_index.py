@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from atri_cli.audio import formats
+from atri_cli.library import hnsw
 from tests.cli_tools import REPOSITORY, atri, make_sounds, run
 from tests.sounds import write_bad_files, write_noise, write_tone
 
@@ -235,6 +236,17 @@ def test_ctrl_c_saves_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
         assert f"`atri index {folder}` goes on from there." in err
     done = atri("index", "--json")
     assert done.json["added"] + done.json["unchanged"] + done.json["updated"] == 302
+
+
+def test_building_the_search_graph_is_announced(
+    tmp_path: Path, capsysbinary: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sounds = make_sounds(tmp_path / "sounds")
+    run(capsysbinary, "index", sounds)
+    monkeypatch.setattr(hnsw, "EXACT_LIMIT", 3)
+    done = run(capsysbinary, "index")
+    assert done.err == "Building the search graph with 7 segments: this may take minutes.\n"
+    assert run(capsysbinary, "index").err == ""
 
 
 def test_a_terminal_sees_a_progress_bar_that_goes_away(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_any_difference_in_the_header_counts(
     rewrite_header(store, **changes)
     assert cache_state(store) == state
     assert load(store) is None
-    refresh(store)
+    # The checksum is not looked at by each run of `atri index`: that is for `doctor --fix`.
+    (rebuild if "crc32" in changes else refresh)(store)
     assert cache_state(store) == "fresh"
     assert load(store) is not None
 
@@ -135,7 +136,7 @@ def test_refresh_adds_and_removes_without_building_anew(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rebuild(store)
-    monkeypatch.setattr(hnsw, "rebuild", lambda _: pytest.fail("built anew"))
+    monkeypatch.setattr(hnsw, "rebuild", lambda *_: pytest.fail("built anew"))
     remove_files(store, [1, 50])
     add_files(store, clustered(40, 16, seed=6), per_file=4)
     refresh(store)
@@ -168,11 +169,31 @@ def test_refresh_builds_anew_when_much_is_gone(store: Store) -> None:
     check_same_as_store(store)
 
 
-def test_refresh_of_a_fresh_cache_writes_nothing(store: Store) -> None:
+def test_refresh_of_a_fresh_cache_neither_reads_nor_writes_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rebuild(store)
     before = [path.stat().st_mtime_ns for path in graph_files(store)]
+    monkeypatch.setattr(hnsw, "_crc32", lambda path: pytest.fail(f"read {path}"))
     refresh(store)
     assert [path.stat().st_mtime_ns for path in graph_files(store)] == before
+
+
+def test_refresh_replaces_a_graph_that_is_cut(store: Store) -> None:
+    rebuild(store)
+    graph_files(store)[0].write_bytes(b"cut")
+    refresh(store)
+    check_same_as_store(store)
+
+
+def test_adding_vectors_tells_how_far_it_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hnsw, "ADD_ROWS", 150)
+    told: list[tuple[int, int]] = []
+    refresh(store, lambda *how_far: told.append(how_far))
+    assert told == [(0, 400), (150, 400), (300, 400)]
+    add_files(store, clustered(40, 16, seed=6), per_file=4)
+    refresh(store, lambda *how_far: told.append(how_far))
+    assert told[3:] == [(0, 40)]
 
 
 def test_a_small_library_needs_and_keeps_no_cache(

@@ -420,7 +420,9 @@ def test_the_search_cache_follows(
     assert library.status().cache_state == "unused"
     monkeypatch.setattr(hnsw, "EXACT_LIMIT", 3)
     assert library.status().cache_state == "missing"
-    library.index()
+    told: list[IndexProgress] = []
+    library.index(progress=told.append)
+    assert [(one.graph_done, one.graph_total) for one in told] == [(0, 7)]
     assert library.status().cache_state == "fresh"
     write_tone(sounds / "new.wav", 700)
     library.index()

@@ -37,8 +37,8 @@ class Check:
     hint: str = ""
 
 
-def run_checks(settings: Settings, fix: bool) -> list[Check]:
-    """All checks, in the order in which they are shown."""
+def run_checks(settings: Settings, fix: bool, note: Callable[[str], None]) -> list[Check]:
+    """All checks, in the order in which they are shown; `note` announces what takes long."""
     questions: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("atri", check_versions),
         ("packages", check_packages),
@@ -47,7 +47,7 @@ def run_checks(settings: Settings, fix: bool) -> list[Check]:
         ("folders", lambda: check_folders(settings)),
         ("settings", lambda: check_settings(settings)),
         ("model", lambda: check_model(settings)),
-        ("library", lambda: check_library(settings, fix)),
+        ("library", lambda: check_library(settings, fix, note)),
     )
     return [check for name, question in questions for check in _answers(name, question)]
 
@@ -187,7 +187,7 @@ def _card_in_use(settings: Settings) -> ModelCard:
         return find_model(settings.model, settings)
 
 
-def check_library(settings: Settings, fix: bool) -> Iterator[Check]:
+def check_library(settings: Settings, fix: bool, note: Callable[[str], None]) -> Iterator[Check]:
     """The database, the model that made it, and the search cache."""
     from atri_cli.library.library import Library
 
@@ -197,7 +197,7 @@ def check_library(settings: Settings, fix: bool) -> Iterator[Check]:
             return
         try:
             yield from _check_database(library)
-            yield from _check_cache(library, fix)
+            yield from _check_cache(library, fix, note)
         except NothingIndexedError as error:
             yield Check("library", "note", error.what, "`atri index ~/sounds`")
 
@@ -215,12 +215,13 @@ def _check_database(library: Library) -> Iterator[Check]:
             yield Check("library", "note", f"`{root.path}` is not there now", hint)
 
 
-def _check_cache(library: Library, fix: bool) -> Iterator[Check]:
+def _check_cache(library: Library, fix: bool, note: Callable[[str], None]) -> Iterator[Check]:
     state = library.status().cache_state
     if state in ("fresh", "unused"):
         words = "up to date" if state == "fresh" else "not needed for so few sounds"
         yield Check("search cache", "ok", words)
     elif fix:
+        note("Building the search graph: this may take minutes.")
         library.rebuild_cache()
         yield Check("search cache", "ok", f"was {state}, rebuilt")
     else:

@@ -46,7 +46,7 @@ def doctor(
 
     settings = load_settings(library=library, model=model, device=device)
     out = Output("json" if json else "table", quiet=quiet)
-    checks = run_checks(settings, fix)
+    checks = run_checks(settings, fix, out.note)
     wrong = broken(checks)
     rows = [
         Row((check.state, check.name, f"{check.detail}  {check.hint}".strip()), vars(check))

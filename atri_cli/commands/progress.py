@@ -1,24 +1,34 @@
-"""The progress bar of `atri index`, on stderr and only when that is a terminal."""
+"""The progress of `atri index` on stderr: a bar on a terminal, else a line before a long wait."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from atri_cli.output import Output, is_terminal
-from atri_cli.wording import duration
+from atri_cli.wording import counted, duration
 
 if TYPE_CHECKING:
     from atri_cli.library.types import IndexProgress, ProgressCallback
 
 NOT_YET = "looking for sounds"
+GRAPH = "building the search graph"
 
 
-def progress_bar(out: Output) -> AbstractContextManager[ProgressCallback | None]:
-    """A bar to hand to `Library.index`, or nothing where nobody would see it."""
-    return IndexBar() if is_terminal(sys.stderr) and not out.quiet else nullcontext()
+def progress_bar(out: Output) -> AbstractContextManager[ProgressCallback]:
+    """A bar to hand to `Library.index`, or a plain line where nobody would see the bar."""
+    if is_terminal(sys.stderr) and not out.quiet:
+        return IndexBar()
+    return nullcontext(partial(_announce_graph, out))
+
+
+def _announce_graph(out: Output, now: IndexProgress) -> None:
+    if now.graph_total and not now.graph_done:
+        vectors = counted(now.graph_total, "segment")
+        out.note(f"{GRAPH.capitalize()} with {vectors}: this may take minutes.")
 
 
 def speed(audio_seconds: float, wall_seconds: float) -> str:
@@ -53,12 +63,16 @@ class IndexBar:
 
     def __call__(self, now: IndexProgress) -> None:
         """Show where indexing is."""
+        if now.graph_total:
+            self._show(now.graph_done, now.graph_total, GRAPH)
+            return
         words = f"{duration(now.audio_seconds)} of sound, " + speed(
             now.audio_seconds, now.wall_seconds
         )
-        self._bar.update(
-            self._task, completed=now.done_files, total=now.total_files, description=words
-        )
+        self._show(now.done_files, now.total_files, words)
+
+    def _show(self, done: int, total: int, words: str) -> None:
+        self._bar.update(self._task, completed=done, total=total, description=words)
 
     def __enter__(self) -> IndexBar:
         self._bar.start()

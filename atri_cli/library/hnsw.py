@@ -15,6 +15,7 @@ import os
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,11 +28,12 @@ from atri_cli.library.graph import EF_CONSTRUCTION, HnswIndex, M
 from atri_cli.library.store import Store
 from atri_cli.library.types import Filters
 
+Tell = Callable[[int, int], None]  # vectors added so far, and in all
 CacheState = Literal["fresh", "stale", "missing", "damaged", "unused"]
 
 EXACT_LIMIT = 100_000  # segments; a scan of them takes about 0.1 s (docs/decisions/0003)
 REBUILD_SHARE = 0.1  # of vectors removed but still in the graph: above, it is built anew
-ADD_ROWS = 8192
+ADD_ROWS = 2048  # a second or two between two calls of `tell`, where Ctrl-C can come in
 
 HEADER_FILE = "vectors.hnsw.json"
 FORMAT = "atri-hnsw"
@@ -81,12 +83,17 @@ def load(store: Store) -> HnswIndex | None:
         return _load(store, header)
 
 
-def refresh(store: Store) -> None:
+def refresh(store: Store, tell: Tell | None = None) -> None:
     """Bring the cache up to date after the library has changed.
 
     New vectors are added to the graph and removed ones marked, which costs what loading and
     saving it costs and about 0.3 ms a new vector; with many removed ones it is built anew. A
-    library at or below `EXACT_LIMIT` loses its cache.
+    library at or below `EXACT_LIMIT` loses its cache. One that has not changed costs nothing:
+    the graph's contents are checked when it is loaded.
+
+    Args:
+        store: an open library.
+        tell: called again and again while vectors are added.
 
     Raises:
         LibraryError: the cache cannot be written. The library itself is complete.
@@ -94,41 +101,50 @@ def refresh(store: Store) -> None:
     with store.snapshot():
         if store.segment_count() <= EXACT_LIMIT:
             _delete_all_but(store, None)
-        elif not _update(store):
-            rebuild(store)
+        elif not _update(store, tell):
+            rebuild(store, tell)
 
 
-def rebuild(store: Store) -> None:
+def rebuild(store: Store, tell: Tell | None = None) -> None:
     """Build the graph from the database, whatever its size, and replace the cache.
+
+    Args:
+        store: an open library.
+        tell: called before each `ADD_ROWS` vectors are added.
 
     Raises:
         LibraryError: the cache cannot be written. The library itself is complete.
     """
     with store.snapshot():
         index = HnswIndex(store.dim)
-        index.reserve(store.segment_count())
+        count = store.segment_count()
+        index.reserve(count)
         for ids, block in store.iter_vectors(ADD_ROWS):
+            if tell:
+                tell(len(index), count)
             index.add(ids, block)
         _write(store, index)
 
 
-def _update(store: Store) -> bool:
+def _update(store: Store, tell: Tell | None) -> bool:
     """Whether the cache is fresh now without building it anew."""
     header = _read_header(store)
     if header is None or (header.pipeline_id, header.dim) != (store.pipeline_id, store.dim):
         return False
+    if _fits(store, header) and _complete(store, header):
+        return True
     ids = store.segment_ids(Filters())
     index = _load(store, header, room=len(ids))
     if index is None:
         return False
-    if _fits(store, header):
-        return True
     gone = np.setdiff1d(index.ids, ids, assume_unique=True)
     if len(index.removed) + len(gone) > REBUILD_SHARE * len(ids):
         return False
     index.remove(gone)
     new = np.setdiff1d(ids, index.ids, assume_unique=True)
     for start in range(0, len(new), ADD_ROWS):
+        if tell:
+            tell(start, len(new))
         index.add(*store.vectors(new[start : start + ADD_ROWS]))
     _write(store, index)
     return True
@@ -153,10 +169,16 @@ def _read_header(store: Store) -> Header | None:
     return header if known and Path(header.file).name == header.file else None
 
 
-def _intact(store: Store, header: Header) -> bool:
-    path = store.path.parent / header.file
+def _complete(store: Store, header: Header) -> bool:
     try:
-        return path.stat().st_size == header.bytes and _crc32(path) == header.crc32
+        return (store.path.parent / header.file).stat().st_size == header.bytes
+    except OSError:
+        return False
+
+
+def _intact(store: Store, header: Header) -> bool:
+    try:
+        return _complete(store, header) and _crc32(store.path.parent / header.file) == header.crc32
     except OSError:
         return False
 

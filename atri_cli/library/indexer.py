@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -238,10 +238,15 @@ class Indexer:
         gone = [row for row in self.plan.vanished.values() if row.status == "ok"]
         self.report.removed = len(gone)
 
+    def tell_graph(self, done: int, total: int) -> None:
+        """Report how many vectors the search graph has taken up."""
+        if self.progress is not None:
+            self.progress(replace(self._progress(), graph_done=done, graph_total=total))
+
     def _tell(self, current: Path | None) -> None:
         if self.progress is not None:
-            seconds = time.monotonic() - self._started
-            total = len(self.plan.tasks)
-            self.progress(
-                IndexProgress(self._done, total, self.report.audio_seconds, seconds, current)
-            )
+            self.progress(replace(self._progress(), current=current))
+
+    def _progress(self) -> IndexProgress:
+        seconds, total = time.monotonic() - self._started, len(self.plan.tasks)
+        return IndexProgress(self._done, total, self.report.audio_seconds, seconds)

@@ -27,6 +27,7 @@ from atri_cli.library.types import (
 if TYPE_CHECKING:
     from atri_cli.encoders.card import ModelCard
     from atri_cli.encoders.types import Encoder
+    from atri_cli.library.hnsw import Tell
     from atri_cli.settings import Settings
 
     AnyPath = str | os.PathLike[str]
@@ -203,7 +204,8 @@ class Library:
             jobs: files read at the same time; None is one for each core.
             dry_run: only count what would be done.
             reindex: embed everything again, with this library's model from now on.
-            progress: called on this thread after each file and each batch.
+            progress: called on this thread after each file and each batch, and while the search
+                graph of a large library is built.
 
         Raises:
             UsageError: a folder is not there, or none is known.
@@ -228,7 +230,7 @@ class Library:
                 chosen = self._prepare(catalog, roots, reindex)
             report = indexer.run(chosen, catalog.roots())
             if not report.interrupted:
-                _refresh_cache(store, report)
+                _refresh_cache(store, report, indexer.tell_graph)
             return report
 
     def _index_encoder(self) -> Encoder:
@@ -358,11 +360,11 @@ def _parts(query: str | QueryPart | Sequence[QueryPart]) -> Sequence[QueryPart]:
     return (query,) if isinstance(query, QueryPart) else query
 
 
-def _refresh_cache(store: Store, report: IndexReport) -> None:
+def _refresh_cache(store: Store, report: IndexReport, tell: Tell) -> None:
     from atri_cli.library.hnsw import refresh
 
     try:
-        refresh(store)
+        refresh(store, tell)
     except KeyboardInterrupt:  # searches scan the database until the next run
         report.interrupted = True
 
