@@ -44,11 +44,15 @@ def clips(count: int, frames: int = 520, seed: int = 0) -> list[CachedClip]:
 def random_net(seed: int, widen: float = 1.0) -> AudioNet:
     """An audio net that has learnt nothing but the scale of its maps, in eval mode."""
     torch.manual_seed(seed)
-    net = AudioNet(widen).requires_grad_(False)
+    return calibrate(AudioNet(widen), torch.randn(8, 1, 128, 64) - 0.5)
+
+
+def calibrate(net: AudioNet, mel: Tensor) -> AudioNet:
+    """Take the statistics of every normalisation from one batch; gives back the net, frozen."""
     norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None
-    net.train()(torch.randn(8, 1, 128, 64) - 0.5)
+    net.requires_grad_(False).train()(mel)
     for norm in norms:
         norm.momentum = 0.05
     return net.eval()
