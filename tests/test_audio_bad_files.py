@@ -34,6 +34,17 @@ def test_the_reason_is_given(tmp_path: Path, name: str) -> None:
         assert f"`{path}`" in caught.value.what
 
 
+def test_damage_is_told_in_the_decoders_words(tmp_path: Path) -> None:
+    path = write_tone(tmp_path / "a.wav")
+    path.write_bytes(path.read_bytes()[:20] + b"\xff" * 24)
+    with pytest.raises(AudioError) as caught:
+        read_info(path)
+    assert caught.value.reason == "damaged"
+    assert caught.value.why.endswith(".")
+    assert "Error opening" not in caught.value.why
+    assert len(caught.value.why) > 10
+
+
 def test_all_bad_files_are_named_here(tmp_path: Path) -> None:
     assert sorted(write_bad_files(tmp_path)) == sorted(NAMES)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from atri_cli.library.connection import PAGE_BYTES
 from tests.cli_tools import REPOSITORY, Done, atri, make_sounds, run
 from tests.library_tools import without_root_rights
 from tests.sounds import noise, tone, truncate, write, write_bad_files, write_noise, write_tone
@@ -125,6 +126,31 @@ def test_a_file_that_is_no_database(words: list[str], library: Path, capsysbinar
     assert done.code == 1
     assert is_message(done)
     assert "your sounds are untouched" in done.err
+
+
+@pytest.mark.parametrize("noise", [b"\xa5", b"\x00"])
+def test_a_damaged_page_anywhere(noise: bytes, library: Path, capsysbinary: Capture) -> None:
+    path = library / "library.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = path.read_bytes()
+    failed = 0
+    for start in range(0, len(whole), PAGE_BYTES):
+        path.write_bytes(whole[:start] + noise * PAGE_BYTES + whole[start + PAGE_BYTES :])
+        for words in (["search", "low"], ["status"], ["index", "--dry-run"]):
+            done = run(capsysbinary, *words)
+            assert done.code == 0 or (is_message(done) and "unforeseen" not in done.err), done.err
+            failed += done.code
+    assert failed > len(whole) // PAGE_BYTES
+
+
+def test_rows_that_contradict_each_other(library: Path, capsysbinary: Capture) -> None:
+    with closing(sqlite3.connect(library / "library.db")) as db, db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute("UPDATE segments SET file_id = 99")
+    done = run(capsysbinary, "search", "low")
+    assert done.code == 1
+    assert "A segment belongs to no file." in done.err
 
 
 @pytest.mark.parametrize("words", [["search", "low"], ["index"], ["status"]])

@@ -315,6 +315,10 @@ def test_a_vector_of_a_wrong_length_is_damage(tmp_path: Path) -> None:
         assert store.problems() == ["1 vectors of a wrong length"]
         with pytest.raises(LibraryError, match="damaged"):
             store.vectors()
+        with store.transaction() as db:
+            db.execute("UPDATE segments SET vector = 7 WHERE id = 3")
+        with pytest.raises(LibraryError, match="no sequence of bytes"):
+            store.vectors()
 
 
 def test_the_folder_is_a_file(tmp_path: Path) -> None:

@@ -56,9 +56,10 @@ def show(path: Path) -> str:
 
 def _refusal(path: Path, error: OSError | ValueError) -> AudioError:
     if isinstance(error, OSError) and error.errno == errno.ENOENT and path.is_symlink():
-        return AudioError(
-            f"`{show(path)}` is a symbolic link to nothing.", reason="broken-link", why=str(error)
-        )
+        return AudioError(f"`{show(path)}` is a symbolic link to nothing.", reason="broken-link")
     code = error.errno if isinstance(error, OSError) else None
-    reason, what = _REASONS.get(code or 0, ("unreadable", "cannot be opened"))
-    return AudioError(f"`{show(path)}` {what}.", reason=reason, why=str(error))
+    if code in _REASONS:
+        reason, what = _REASONS[code]
+        return AudioError(f"`{show(path)}` {what}.", reason=reason)
+    why = getattr(error, "strerror", None) or str(error)
+    return AudioError(f"`{show(path)}` cannot be opened.", reason="unreadable", why=f"{why}.")

@@ -108,7 +108,12 @@ def check_rate(rate: int, channels: int, path: Path) -> None:
 
 def damaged(path: Path, error: Exception) -> AudioError:
     """The error for a file of a known kind that cannot be decoded."""
-    return AudioError(f"`{show(path)}` is damaged.", reason="damaged", why=str(error))
+    return AudioError(f"`{show(path)}` is damaged.", reason="damaged", why=in_words(error))
+
+
+def in_words(error: Exception) -> str:
+    """What a decoder says, without the number that it calls the file by."""
+    return str(getattr(error, "error_string", error)).rstrip(".") + "."
 
 
 class _SndfileSource:
@@ -173,7 +178,8 @@ def _open_sndfile(descriptor: int, path: Path) -> Iterator[Source]:
 def _refusal(path: Path, error: Exception) -> AudioError:
     code = getattr(error, "code", _UNRECOGNISED)
     what, reason = _REFUSALS.get(code, ("is damaged", "damaged"))
-    return AudioError(f"`{show(path)}` {what}.", reason=reason)
+    why = in_words(error) if reason == "damaged" else ""
+    return AudioError(f"`{show(path)}` {what}.", reason=reason, why=why)
 
 
 def _to_mono(block: NDArray[np.float32]) -> Mono:

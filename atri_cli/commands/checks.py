@@ -203,9 +203,12 @@ def check_library(settings: Settings, fix: bool, note: Callable[[str], None]) ->
 
 
 def _check_database(library: Library) -> Iterator[Check]:
-    for problem in library.store.problems():
+    problems = library.store.problems()
+    for problem in problems:
         hint = "Move the database away and type `atri index DIR`: your sounds are untouched."
-        yield Check("library", "broken", problem, hint)
+        yield Check("library", "broken", f"`{library.store.path}`: {problem}", hint)
+    if problems:
+        return
     now = library.status()
     counts = f"{counted(now.files, 'file')}, {counted(now.segments, 'segment')}"
     yield Check("library", "ok", f"{counts}, made by {now.model} ({now.pipeline_id})")

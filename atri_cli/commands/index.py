@@ -116,7 +116,9 @@ def _summary(report: IndexReport) -> list[tuple[str, str]]:
         pace = speed(report.audio_seconds, report.wall_seconds)
         sound = f"{duration(report.audio_seconds)} in {counted(report.segments, 'segment')}"
         facts.append(("sound", f"{sound}, heard in {duration(report.wall_seconds)} ({pace})"))
-    return facts or [("sounds", "none found")]
+    if not facts and not report.offline_roots:
+        return [("sounds", "none found")]
+    return facts
 
 
 def _document(report: IndexReport, settings: Settings) -> dict[str, Any]:

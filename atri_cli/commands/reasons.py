@@ -15,8 +15,10 @@ MEANINGS = {
     "not-a-file": "folders, pipes or devices with the name of a sound",
     "not-audio": "not a sound, whatever their names say",
     "not-finite": "hold no numbers that are sound (NaN or infinity)",
+    "pending": "not heard yet with the model chosen last; `atri index` goes on with them",
     "silent": "nothing but silence",
     "too-short": "too short to say anything about",
+    "unsupported": "coded in a way that libsndfile does not read",
     "unreadable": "may not be read by you; change their permissions",
 }
 

@@ -47,8 +47,8 @@ def damaged(database: Path, why: str) -> LibraryError:
         f"The library `{database}` is damaged.",
         why=f"{why.rstrip('.')}.",
         hint=(
-            "`atri doctor` says more. To start again, move the file away "
-            "and type `atri index DIR`: your sounds are untouched."
+            "To start again, move the file away and type `atri index DIR`: "
+            "your sounds are untouched."
         ),
     )
 

@@ -41,6 +41,8 @@ def query_vector(encoder: Encoder, parts: Sequence[QueryPart]) -> Vectors:
     if not parts:
         raise _nothing_asked()
     weights = np.array([_weight(part) for part in parts])
+    if not weights.any():
+        raise UsageError("Every part of the query has the weight 0.", hint="Write `rain^2`, say.")
     vectors = np.stack([_part_vector(encoder, part) for part in parts])
     total = weights @ vectors.astype(np.float64)
     length = float(np.linalg.norm(total))

@@ -125,7 +125,7 @@ class Reader:
                 sound = self._sound(outcome)
             return replace(outcome, sound=sound)
         except AudioError as error:
-            return replace(outcome, reason=error.reason, detail=_about_it(error.what, task.path))
+            return replace(outcome, reason=error.reason, detail=_about_it(error, task.path))
         except ModelError as error:
             if not self._model_works:
                 raise
@@ -194,10 +194,11 @@ class Reader:
         return Embedded(seconds, info.sample_rate, info.channels, tuple(windows), matrix)
 
 
-def _about_it(what: str, path: Path) -> str:
-    """The sentence without the path, which the summary shows anyway and `relocate` changes."""
-    rest = what.removeprefix(f"`{show(path)}` ")
-    return what if rest == what else f"It {rest}"
+def _about_it(error: AudioError, path: Path) -> str:
+    """What and why, without the path, which the summary shows anyway and `relocate` changes."""
+    rest = error.what.removeprefix(f"`{show(path)}` ")
+    what = error.what if rest == error.what else f"It {rest}"
+    return f"{what} {error.why}".strip()
 
 
 def _batches(stream: Iterator[T]) -> Iterator[list[T]]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from atri_cli.errors import NothingIndexedError, UsageError
 from atri_cli.library import hnsw
+from atri_cli.library.failures import damaged
 from atri_cli.library.graph import HnswIndex
 from atri_cli.library.query import query_vector
 from atri_cli.library.store import SegmentInfo, Store
@@ -156,11 +157,17 @@ def _best_files(store: Store, index: VectorSearch, question: _Question, most: in
 
 
 def _files_of(store: Store, segments: Ids) -> dict[int, int]:
-    """The file id of each segment id."""
+    """The file id of each segment id.
+
+    Raises:
+        LibraryError: a segment that was just read is not found by its id.
+    """
     rows = store.rows(
         "SELECT id, file_id FROM segments WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(segments.tolist()),),
     )
+    if len(rows) != len(segments):
+        raise damaged(store.path, "Its table of segments contradicts itself")
     return dict(rows)
 
 
@@ -187,6 +194,8 @@ def _hits(
             segments.append(place)
     shown = [place for places in best.values() for place in places]
     info = {one.id: one for one in store.segments_info(ids[shown])}
+    if len(info) != len(shown):
+        raise damaged(store.path, "A segment belongs to no file")
     hits = [
         _hit([(info[int(ids[place])], float(scores[place])) for place in places], found)
         for places in best.values()

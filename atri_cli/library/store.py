@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -146,12 +145,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # What the library is
@@ -298,7 +292,10 @@ class Store:
         with closing(self.db.execute(sql + " ORDER BY id", values)) as cursor:
             while rows := cursor.fetchmany(batch):
                 some, blobs = zip(*rows, strict=True)
-                joined = b"".join(blobs)
+                try:
+                    joined = b"".join(blobs)
+                except TypeError as error:
+                    raise damaged(self.path, "a vector is no sequence of bytes") from error
                 if len(joined) != len(rows) * dim * 4:
                     raise damaged(self.path, f"a vector does not have {dim} numbers")
                 block = np.frombuffer(joined, "<f4").reshape(len(rows), dim)
