@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,59 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sounds import write, write_tone
+from tests.train_tools import World
 from train import melcache
 from train.captions import concepts_of, label_concepts
 from train.melcache import cache_mels, frames, load_clips, loop_to, read_waveform
-from train.sources import Source, in_validation, read_sources, recording_key, sound_path
+from train.sources import Source, in_validation, recording_key
 
-LABELLED = ("package", "path", "duration", "sample_rate", "label", "class", "vague_label", "sha1")
-UNLABELLED = ("package", "path", "duration", "sample_rate", "kind", "sha1")
 TEST_PACKAGE = "gcompris-qt-data"
-
-
-class World:
-    """A data folder and a sounds folder that grow file by file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data, self.sounds = folder / "data", folder / "sounds"
-        (self.data / "sounds").mkdir(parents=True)
-        self.rows: dict[str, list[dict[str, str]]] = {"labelled": [], "unlabelled": []}
-        self.reserve([])
-
-    def reserve(self, hashes: Sequence[str]) -> None:
-        (self.data / "sounds" / "reserved.sha1").write_text("\n".join(hashes) + "\n")
-
-    def add(
-        self,
-        path: str,
-        *,
-        package: str = "game",
-        label: str | None = "dog bark",
-        vague: bool = False,
-        hertz: float = 440,
-        copy_of: str | None = None,
-    ) -> str:
-        """A recording on disk and in a table; returns its hash."""
-        file = sound_path(self.sounds, package, path)
-        if copy_of:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(self.sounds / "x" / copy_of, file)
-        else:
-            write_tone(file, hertz, 1.5)
-        sha1 = hashlib.sha1(file.read_bytes()).hexdigest()[:16]
-        row = {"package": package, "path": path, "duration": "1.5", "sample_rate": "16000"}
-        row |= {"sha1": sha1, "label": label or "", "class": "x", "kind": "ui"}
-        row["vague_label"] = str(int(vague))
-        self.rows["labelled" if label else "unlabelled"].append(row)
-        return sha1
-
-    def read(self) -> list[Source]:
-        for name, columns in (("labelled", LABELLED), ("unlabelled", UNLABELLED)):
-            with (self.data / "sounds" / f"{name}.tsv").open("w", newline="") as handle:
-                table = csv.DictWriter(handle, columns, delimiter="\t", extrasaction="ignore")
-                table.writeheader()
-                table.writerows(self.rows[name])
-        return read_sources(self.data, self.sounds)
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import shutil
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.sounds import write_tone
 from train.e5 import BLOCK
 from train.melcache import CachedClip
 from train.phrases import Concept
-from train.sources import Source
+from train.sources import Source, read_sources, sound_path
 from train.towers.audio import BLOCKS, STEM, AudioNet
 
 torch.set_num_threads(1)
 
+LABELLED = ("package", "path", "duration", "sample_rate", "label", "class", "vague_label", "sha1")
+UNLABELLED = ("package", "path", "duration", "sample_rate", "kind", "sha1")
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 Packed = tuple[str, NDArray[np.float32], int]  # name, values [out, in], bits
 
@@ -188,3 +194,54 @@ def concepts(count: int, languages: Sequence[str] = ("en", "fr", "de")) -> list[
             concept.add(lang, f"{lang}word{number} {lang}other{number}")
         made.append(concept)
     return made
+
+
+class World:
+    """A data folder and a sounds folder that grow file by file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data, self.sounds = folder / "data", folder / "sounds"
+        (self.data / "sounds").mkdir(parents=True)
+        self.rows: dict[str, list[dict[str, str]]] = {"labelled": [], "unlabelled": []}
+        self.reserve([])
+
+    def reserve(self, hashes: Sequence[str]) -> None:
+        """Name recordings that are never trained on."""
+        (self.data / "sounds" / "reserved.sha1").write_text("\n".join(hashes) + "\n")
+
+    def add(
+        self,
+        path: str,
+        *,
+        package: str = "game",
+        label: str | None = "dog bark",
+        vague: bool = False,
+        hertz: float = 440,
+        copy_of: str | None = None,
+    ) -> str:
+        """A recording on disk and in a table; returns its hash."""
+        file = sound_path(self.sounds, package, path)
+        if copy_of:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.sounds / "x" / copy_of, file)
+        else:
+            write_tone(file, hertz, 1.5)
+        sha1 = hashlib.sha1(file.read_bytes()).hexdigest()[:16]
+        row = {"package": package, "path": path, "duration": "1.5", "sample_rate": "16000"}
+        row |= {"sha1": sha1, "label": label or "", "class": "x", "kind": "ui"}
+        row["vague_label"] = str(int(vague))
+        self.rows["labelled" if label else "unlabelled"].append(row)
+        return sha1
+
+    def write_tables(self) -> None:
+        """Put what was added into the two tables."""
+        for name, columns in (("labelled", LABELLED), ("unlabelled", UNLABELLED)):
+            with (self.data / "sounds" / f"{name}.tsv").open("w", newline="") as handle:
+                table = csv.DictWriter(handle, columns, delimiter="\t", extrasaction="ignore")
+                table.writeheader()
+                table.writerows(self.rows[name])
+
+    def read(self) -> list[Source]:
+        """What training may use of it."""
+        self.write_tables()
+        return read_sources(self.data, self.sounds)
