@@ -12,6 +12,7 @@ The Python API, imported when first used:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from atri_cli.library.types import SearchResult as SearchResult
 
 __version__ = "0.1.0"
+
+# ONNX Runtime from 1.29 on reports its use to its maker, from the moment it is imported. What is
+# done with atri stays on the machine, so the runtime must find this before anything imports it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "AtriError": "atri_cli.errors",

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.fake_model import make_fake_model
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that use ONNX Runtime without atri
+
 settings.register_profile(
     "atri",
     deadline=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import shutil
 import subprocess
 import sys
@@ -219,6 +220,23 @@ def test_a_broken_runtime(fake_model: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delattr("onnxruntime.InferenceSession")
     with pytest.raises(RuntimeMissingError, match="installed, but broken"):
         OnnxEncoder(load_card(fake_model)).embed_text(["low"])
+
+
+def test_the_runtime_reports_to_nobody(fake_model: Path, tmp_path: Path) -> None:
+    """With reports on, ONNX Runtime keeps a device id and a queue of events in the user's cache."""
+    script = (
+        "import sys; from pathlib import Path; from atri_cli.encoders.card import load_card;"
+        "from atri_cli.encoders.registry import load_encoder;"
+        "load_encoder(load_card(Path(sys.argv[1])), 'cpu').embed_text(['low'])"
+    )
+    silencers = {"CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS"}
+    kept = {name: value for name, value in os.environ.items() if name not in silencers}
+    home = tmp_path / "home"
+    places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    subprocess.run(
+        [sys.executable, "-c", script, str(fake_model)], env=kept | places, check=True, timeout=60
+    )
+    assert not home.exists()
 
 
 def test_heavy_packages_are_imported_late() -> None:

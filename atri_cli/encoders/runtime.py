@@ -21,7 +21,7 @@ _FATAL = 4
 
 
 def import_runtime() -> Any:
-    """The module `onnxruntime`.
+    """The module `onnxruntime`, which reports to nobody (see also `atri_cli/__init__.py`).
 
     Raises:
         RuntimeMissingError: it is missing or broken.
@@ -40,6 +40,8 @@ def import_runtime() -> Any:
             why="This happens when `onnxruntime` and `onnxruntime-gpu` were installed together.",
             hint=f"`pip uninstall onnxruntime onnxruntime-gpu`, then `{INSTALL_CPU}`.",
         )
+    if hasattr(onnxruntime, "disable_telemetry_events"):  # a program may have imported it first
+        onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 
