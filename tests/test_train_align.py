@@ -222,7 +222,7 @@ def test_windows_are_those_of_the_search() -> None:
 
 def test_features_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     net, teacher = random_net(1), random_net(2)
-    made = clips(4, frames=430)
+    made = clips(4, frames=430)[::-1]  # not in the order of their lengths
     together = clean_features(net, teacher, made)
     assert together.clip.tolist() == [0, 1, 2, 3]
     for place, clip in enumerate(made):

@@ -10,14 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tests.cli_tools import Done, run
 from tests.train_tools import World, pieces_for, publish, random_net, write_packed
 from train import distill, e5, mini, stages, textfit
 from train.align import AlignPlan
 from train.captions import label_concepts
+from train.clipfeatures import ClipFeatures
 from train.distill import DistillPlan
 from train.model import embed_texts, load_model
 from train.phrases import CORE, Concept, audioset_concepts, vocabulary_concepts
@@ -146,6 +149,37 @@ def test_the_parts_of_the_model_are_those_that_were_trained(finished: Path) -> N
     assert not torch.equal(model["project.weight"], text["project.weight"])
     tokenizers = [(finished / part / "tokenizer.model").read_bytes() for part in ("model", "text")]
     assert tokenizers[0] == tokenizers[1]
+
+
+def test_the_model_embeds_phrases_as_alignment_did(finished: Path, world: World) -> None:
+    _, _, text = load_model(finished / "model")
+    recipe = mini.Recipe(world.data, world.sounds, finished)
+    _, phrases = recipe.phrases()
+    pooled = torch.from_numpy(np.load(finished / "features" / "phrases.npy"))
+    with torch.no_grad():
+        aligned = F.normalize(text.project(pooled[::50]), dim=-1)
+        torch.testing.assert_close(
+            embed_texts(text, phrases.tokens[::50]), aligned, atol=1e-5, rtol=0
+        )
+
+
+def test_each_row_of_features_has_the_concepts_of_its_recording(
+    finished: Path, world: World
+) -> None:
+    recipe = mini.Recipe(world.data, world.sounds, finished)
+    concepts, phrases = recipe.phrases()
+    training, _ = recipe.clips()
+    data = recipe._align_data(concepts, phrases, recipe._numbers(concepts)[0])
+    labelled = [clip for clip in training if clip.source.label]
+    augmented = ClipFeatures.load(finished / "features" / "augmented.npz").clip
+    clean = ClipFeatures.load(finished / "features" / "clean.npz").clip
+    clips = [*(training[place] for place in clean), *(labelled[place] for place in augmented)]
+    assert len(data.rows) == len(clips) == len(data.scores)
+    assert len(set(augmented)) == len(labelled) == 6
+    for clip, numbers in zip(clips, data.row_concepts, strict=True):
+        wanted = label_concepts().get(clip.source.label, [])
+        assert [concepts[number].id for number in numbers] == wanted
+    assert [concepts[number].id for number in data.classes[:2]] == ["audioset:0", "audioset:1"]
 
 
 def test_validation_is_reported_by_language(finished: Path) -> None:
