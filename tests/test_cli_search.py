@@ -189,6 +189,13 @@ def test_nothing_found(sounds: Path, capsysbinary: Capture) -> None:
     assert run(capsysbinary, "search", "low", "-q", "--fail-if-empty") == Done(0, b"", "")
 
 
+def test_a_path_without_wildcards_gets_a_hint(sounds: Path, capsysbinary: Capture) -> None:
+    done = run(capsysbinary, "search", "low", "--path", sounds.name)
+    assert (done.code, done.out) == (0, "")
+    assert f"Hint: `--path` must match the whole path: `--path '*{sounds.name}*'`" in done.err
+    assert len(run(capsysbinary, "search", "low", "--path", f"*{sounds.name}*").lines) > 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

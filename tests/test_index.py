@@ -244,6 +244,10 @@ def test_relocate(library: Library, sounds: Path, encoder: FakeEncoder) -> None:
     new = sounds.parent / "new"
     with pytest.raises(UsageError, match="no folder"):
         library.relocate(sounds, new)
+    new.mkdir()
+    with pytest.raises(UsageError, match="holds none of the 4 sounds"):
+        library.relocate(sounds, new)
+    new.rmdir()
     sounds.rename(new)
     assert library.relocate(sounds, new).path == new
     assert counts(library.index()) == (0, 0, 0, 0, 4)

@@ -235,5 +235,8 @@ def test_online(tmp_path: Path) -> None:
     assert is_online(tmp_path / "full", True)
     assert is_online(tmp_path / "empty", False)
     assert not is_online(tmp_path / "empty", True)  # an unplugged drive's mount point
+    (tmp_path / "empty" / ".directory").touch()
+    (tmp_path / "empty" / "lost+found").mkdir()
+    assert not is_online(tmp_path / "empty", True)
     assert not is_online(tmp_path / "gone", False)
     assert not is_online(tmp_path / "full" / "a.wav", False)

@@ -209,5 +209,8 @@ def _filters(
 
 def _say_nothing_found(out: Output, filters: Filters, texts: list[str], settings: Settings) -> None:
     out.note("No sound passes the filters." if filters else "Nothing was found.")
-    if filters and texts:
+    plain = [path for path in filters.paths if not any(sign in path for sign in "*?[")]
+    if plain:
+        out.hint(f"`--path` must match the whole path: `--path '*{plain[0]}*'`")
+    elif filters and texts:
         out.hint(f"Without filters: {command(['search', *texts, *flags(settings)])}")

@@ -96,7 +96,8 @@ def relocate_root(
     """Say that a root's files lie in another folder now. Needs a transaction.
 
     Raises:
-        UsageError: no such root, or the new folder is not there or belongs to another root.
+        UsageError: no such root, or the new folder is not there, belongs to another root, or holds
+            none of the files.
     """
     root, path = find_root(catalog, old), absolute(new)
     if not path.is_dir():
@@ -109,5 +110,13 @@ def relocate_root(
                 f"`{path}` overlaps with `{other.path}`, which the library has too.",
                 hint=f"Forget one of them first: `atri roots forget {other.path}`.",
             )
+    names = [row.path for row in catalog.files([root.id]) if row.status == "ok"]
+    # The next `index` would take what is not there for deleted.
+    if names and not any(os.path.lexists(os.path.join(os.fsencode(path), name)) for name in names):
+        raise UsageError(
+            f"`{path}` holds none of the {len(names):,} sounds of `{root.path}`.",
+            hint="Name the folder that holds them in the same subfolders, or index the new folder: "
+            "a file that has moved is known by its content.",
+        )
     catalog.set_root_path(root.id, path)
     return find_root(catalog, path)

@@ -76,12 +76,12 @@ class Scan:
 def is_online(root: Path, expects_files: bool) -> bool:
     """Whether a root is there.
 
-    A folder that cannot be listed is not. Nor is an empty one where the library `expects_files`:
-    the mount point of an unplugged drive looks like that.
+    A folder that cannot be listed is not. Nor is one without visible entries where the library
+    `expects_files`: the mount point of an unplugged drive looks like that.
     """
     try:
-        with os.scandir(root) as entries:
-            return next(entries, None) is not None or not expects_files
+        with os.scandir(os.fsencode(root)) as entries:
+            return not expects_files or not all(_is_passed_over(entry.name) for entry in entries)
     except OSError:
         return False
 
@@ -168,7 +168,7 @@ class _Walk:
         self, entries: list[os.DirEntry[bytes]], relative: bytes, rules: Rules
     ) -> Iterator[tuple[os.DirEntry[bytes], bytes]]:
         for entry in entries:
-            if entry.name.startswith(b".") or entry.name.lower() in JUNK:
+            if _is_passed_over(entry.name):
                 continue
             name = relative + b"/" + entry.name if relative else entry.name
             is_folder = _is_folder(entry)
@@ -211,6 +211,10 @@ class _Walk:
 def _listing(folder: bytes) -> list[os.DirEntry[bytes]]:
     with os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_passed_over(name: bytes) -> bool:
+    return name.startswith(b".") or name.lower() in JUNK
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
