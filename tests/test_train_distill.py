@@ -10,15 +10,8 @@ import torch
 from torch import Tensor
 
 from tests.train_tools import clips, random_net
-from train.distill import (
-    FIRST,
-    TAIL_STAGES,
-    Distiller,
-    DistillPlan,
-    agreement,
-    head_loss,
-    relative_error,
-)
+from train.distill import TAIL_STAGES, Distiller, DistillPlan
+from train.hints import FIRST, agreement, head_loss, relative_error
 from train.towers.audio import AudioNet
 
 PLAN = DistillPlan(block_steps=2, tail_steps=2, whole_steps=2, batch=4, tail_pool=5, widen=1.0,
