@@ -46,8 +46,3 @@ def is_optional(path: PurePath) -> bool:
 def has_optional() -> bool:
     """Whether `av` is installed. Looks without importing it."""
     return importlib.util.find_spec("av") is not None
-
-
-def is_readable(path: PurePath) -> bool:
-    """Whether a sound of this kind can be read with what is installed here."""
-    return extension(path) in EXTENSIONS or (is_optional(path) and has_optional())

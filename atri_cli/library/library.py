@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from atri_cli.errors import ModelError, NothingIndexedError, UsageError
+from atri_cli.errors import NothingIndexedError, UsageError
 from atri_cli.library.catalog import Catalog
 from atri_cli.library.lock import writing
+from atri_cli.library.model import LibraryModel, as_it_is
 from atri_cli.library.roots import choose_roots, find_root, relocate_root
 from atri_cli.library.store import Store
 from atri_cli.library.types import (
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from atri_cli.encoders.card import ModelCard
     from atri_cli.encoders.types import Encoder
     from atri_cli.library.hnsw import Tell
-    from atri_cli.settings import Settings
 
     AnyPath = str | os.PathLike[str]
 
@@ -49,12 +49,8 @@ class Library:
         encoder: Encoder | None = None,
     ) -> None:
         self.folder = folder
-        self._model = model
-        self._device = device
+        self._model = LibraryModel(folder, model, device, encoder)
         self._threads = threads
-        self._given = encoder
-        self._card = encoder.card if encoder else None
-        self._encoders: dict[int | None, Encoder] = {}
         self._opened: Store | None = None
 
     @classmethod
@@ -103,19 +99,8 @@ class Library:
     @property
     def exists(self) -> bool:
         """Whether anything has been indexed into it."""
-        with self._as_it_is() as store:
+        with as_it_is(self.folder) as store:
             return store is not None
-
-    @contextmanager
-    def _as_it_is(self) -> Iterator[Store | None]:
-        """The database, whichever model made it; None before the first `index`."""
-        try:
-            store = Store.open(self.folder, pipeline_id=None, dim=None, read_only=True)
-        except NothingIndexedError:
-            yield None
-            return
-        with store:
-            yield store
 
     @property
     def card(self) -> ModelCard:
@@ -124,28 +109,7 @@ class Library:
         Raises:
             ModelError: no such model.
         """
-        if self._card is None:
-            from atri_cli.encoders.registry import find_model
-            from atri_cli.settings import load_settings
-
-            settings = load_settings()
-            asked = self._model or settings.chosen_model
-            recorded = None if asked else self._recorded(settings)
-            self._card = recorded or find_model(asked or settings.model, settings)
-        return self._card
-
-    def _recorded(self, settings: Settings) -> ModelCard | None:
-        """The card of the model that made this library; None before the first `index`."""
-        from atri_cli.encoders.registry import find_recorded_model
-
-        with self._as_it_is() as store:
-            if store is None:
-                return None
-            name, folder, pipeline_id = store.model, store.model_folder, store.pipeline_id
-        try:
-            return find_recorded_model(name, folder, pipeline_id, settings)
-        except ModelError as error:
-            raise _model_gone(name, error) from None
+        return self._model.card
 
     def encoder(self, threads: int | None = None) -> Encoder:
         """The model, loaded when first asked for.
@@ -154,13 +118,7 @@ class Library:
             ModelError: it is missing or damaged.
             RuntimeMissingError: the ONNX runtime or the device is not there.
         """
-        if self._given is not None:
-            return self._given
-        if threads not in self._encoders:
-            from atri_cli.encoders.registry import load_encoder
-
-            self._encoders[threads] = load_encoder(self.card, self._device, threads)
-        return self._encoders[threads]
+        return self._model.encoder(threads)
 
     @property
     def store(self) -> Store:
@@ -236,7 +194,7 @@ class Library:
             catalog.mark_all_pending()
             catalog.store.set_model(card.pipeline_id, card.dim, card.name)
             roots = [*(root.path for root in catalog.roots()), *roots]
-        if self._given is None:
+        if self._model.given is None:
             catalog.store.model_folder = self.card.folder
         return choose_roots(catalog, roots)
 
@@ -328,24 +286,15 @@ class Library:
 
     def roots(self) -> list[Root]:
         """The folders it remembers, and whether each is there now."""
-        with self._as_it_is() as store:
+        with as_it_is(self.folder) as store:
             return Catalog(store).roots() if store else []
 
     def status(self) -> LibraryStatus:
         """Counts, model and state, whichever model made it; zeros before the first `index`."""
         from atri_cli.library.status import library_status
 
-        with self._as_it_is() as store:
+        with as_it_is(self.folder) as store:
             return library_status(self.folder, store)
-
-
-def _model_gone(name: str, error: ModelError) -> ModelError:
-    return ModelError(
-        f"The library was made with the model `{name}`, which cannot be used.",
-        why=error.what,
-        hint="Name the model's folder with `--model DIR`, or choose another model and type "
-        "`atri index --reindex --model NAME`.",
-    )
 
 
 def _parts(query: str | QueryPart | Sequence[QueryPart]) -> Sequence[QueryPart]:
