@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -44,7 +45,8 @@ def demo(tmp_path: Path) -> Demo:
 
     def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, DEMO, *fixed, *options]
-        return subprocess.run(words, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "PYTHONPATH": str(DEMO.parents[1])}
+        return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
 
     return run
 
