@@ -150,6 +150,12 @@ def test_root_takes_a_folder_as_it_is_typed(
     assert {Path(line).name for line in done.lines} == {"high.wav", "noise.flac"}
 
 
+def test_root_follows_links(sounds: Path, tmp_path: Path, capsysbinary: Capture) -> None:
+    (tmp_path / "link").symlink_to(sounds)
+    done = run(capsysbinary, "search", "low", "--root", tmp_path / "link" / "sub", "--paths")
+    assert {Path(line).parent for line in done.lines} == {sounds / "sub"}
+
+
 def test_like_a_sound_or_a_part_of_one(sounds: Path, tmp_path: Path, capsysbinary: Capture) -> None:
     assert sounds.is_dir()
     other = write_tone(tmp_path / "other@1-2.wav", 3100, 2)

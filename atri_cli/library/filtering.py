@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,11 +51,17 @@ def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
 def _root_test(filters: Filters) -> Callable[[bytes, bytes], bool]:
     if not filters.roots:
         return lambda _root, _path: True
-    folders = tuple(
-        os.fsencode(os.path.abspath(os.path.expanduser(folder))).rstrip(b"/") + b"/"
-        for folder in filters.roots
+    asked = [os.fsencode(os.path.abspath(os.path.expanduser(folder))) for folder in filters.roots]
+    folders = tuple(name.rstrip(b"/") + b"/" for one in asked for name in _names(one))
+    names_of = cache(_names)  # for this search: links may change
+    return lambda root, path: any(
+        (name.rstrip(b"/") + b"/" + path).startswith(folders) for name in names_of(root)
     )
-    return lambda root, path: (root.rstrip(b"/") + b"/" + path).startswith(folders)
+
+
+def _names(folder: bytes) -> frozenset[bytes]:
+    """A folder as it is written, and where its symbolic links lead."""
+    return frozenset((folder, os.path.realpath(folder)))
 
 
 def _glob_test(filters: Filters) -> Callable[[bytes, bytes], bool]:
