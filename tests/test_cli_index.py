@@ -187,7 +187,7 @@ def test_another_model_is_refused_with_the_command_that_helps(
     other = make_model(8)
     done = run(capsysbinary, "search", "low", "--model", other)
     assert (done.code, done.out) == (1, "")
-    assert "atri index --reindex" in done.err
+    assert f"`atri index --reindex --model {other}`" in done.err
     assert run(capsysbinary, "index", "--reindex", "--model", other).code == 0
     assert run(capsysbinary, "search", "low", "--model", other, "--paths").lines
 

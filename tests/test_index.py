@@ -491,8 +491,9 @@ def test_the_model_is_found_again_without_being_named(
         assert library.search("low").model == "fake"
         assert library.card.folder == mine
     mine.rename(tmp_path / "elsewhere")
-    with Library.open() as library, pytest.raises(ModelError, match="--model DIR"):
+    with Library.open() as library, pytest.raises(ModelError, match="--model DIR") as caught:
         library.search("low")
+    assert caught.value.why == f"It was in `{mine}`."
     with Library.open() as library:
         assert library.status().files == 1
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from atri_cli.errors import NothingIndexedError
+from atri_cli.errors import NothingIndexedError, PipelineMismatchError
 from atri_cli.settings import OPTION, Settings
 from atri_cli.wording import command
 
@@ -20,6 +20,7 @@ def opened(settings: Settings) -> Iterator[Library]:
 
     Raises:
         NothingIndexedError: the block needs sounds and there are none; the hint says what to type.
+        PipelineMismatchError: another model made the library; so does its hint.
     """
     from atri_cli.audio.quiet import native_stderr_silenced
     from atri_cli.library.library import Library
@@ -33,6 +34,13 @@ def opened(settings: Settings) -> Iterator[Library]:
             yield library
         except NothingIndexedError as error:
             raise nothing_indexed(settings) from error
+        except PipelineMismatchError as error:
+            again = command(["index", "--reindex", *flags(settings)])
+            error.hint = (
+                f"Embed everything again with {again}, "
+                "or keep both models side by side with `--library NAME`."
+            )
+            raise
 
 
 def nothing_indexed(settings: Settings) -> NothingIndexedError:

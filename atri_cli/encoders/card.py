@@ -114,9 +114,8 @@ def load_card(folder: Path) -> ModelCard:
             folder=folder,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"The model card `{path}` lacks or misspells a fact.", why=str(error)
-        ) from error
+        why = f"There is no {error}." if isinstance(error, KeyError) else str(error)
+        raise ModelError(f"The model card `{path}` lacks or misspells a fact.", why=why) from error
 
 
 def write_card(card: ModelCard, folder: Path) -> Path:

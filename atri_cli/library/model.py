@@ -91,14 +91,14 @@ class LibraryModel:
             name, folder, pipeline_id = store.model, store.model_folder, store.pipeline_id
         try:
             return find_recorded_model(name, folder, pipeline_id, settings)
-        except ModelError as error:
-            raise _model_gone(name, error) from None
+        except ModelError:
+            raise _model_gone(name, folder) from None
 
 
-def _model_gone(name: str, error: ModelError) -> ModelError:
+def _model_gone(name: str, folder: Path | None) -> ModelError:
     return ModelError(
-        f"The library was made with the model `{name}`, which cannot be used.",
-        why=error.what,
+        f"The library was made with the model `{name}`, which is not to be found.",
+        why=f"It was in `{folder}`." if folder else "",
         hint="Name the model's folder with `--model DIR`, or choose another model and type "
         "`atri index --reindex --model NAME`.",
     )
