@@ -90,7 +90,7 @@ def _can_be_halved(tensor: Any) -> bool:
     return large and not any(part in tensor.name for part in KEEP_FLOAT32)
 
 
-def weights_int8(source: Path, target: Path, block: int = 128, activations: int = 4) -> None:
+def weights_int8(source: Path, target: Path, block: int = 32, activations: int = 4) -> None:
     """Matrix products with 8-bit weights in blocks.
 
     Args:

@@ -30,9 +30,9 @@ DIM = 256
 class AlignPlan:
     """Steps, clips a batch, loss weights, temperature, rates, seed."""
 
-    steps: int = 3000
+    steps: int = 1500
     batch: int = 256
-    classes_weight: float = 1.0
+    classes_weight: float = 2.0
     phrases_weight: float = 0.5
     tau: float = 0.07
     classes_tau: float = 0.07
