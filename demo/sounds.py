@@ -11,10 +11,10 @@ from pathlib import Path
 
 from atri_cli.audio.formats import is_sound
 
-# About 50 MB to download, 660 sounds: animals, instruments, doors, footsteps, traffic, ambiences.
+# About 60 MB to download, 750 sounds: animals, instruments, doors, footsteps, weapons, ambiences.
 # None of them holds a recording that is kept for evaluation.
 PACKAGES = (
-    "sonic-pi-samples",
+    "scorched3d-data",
     "minetest-data",
     "minetest-mod-homedecor",
     "micropolis-data",

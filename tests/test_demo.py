@@ -97,7 +97,7 @@ def test_packages_are_fetched_once(apt: Path, tmp_path: Path, demo: Demo) -> Non
     assert done.returncode == 0, done.stderr
     assert "Without triplea: E: no such package" in done.stdout
     sounds = tmp_path / "work" / "sounds"
-    kept = sorted(path.name for path in (sounds / "sonic-pi-samples").rglob("*") if path.is_file())
+    kept = sorted(path.name for path in (sounds / "scorched3d-data").rglob("*") if path.is_file())
     assert kept == ["beep.wav", "copyright"]
     assert not [path for path in sounds.iterdir() if path.name.startswith(".")]
     apt.write_text("")
