@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,7 +118,10 @@ class OnnxEncoder:
             UsageError: `lang` is no language tag, or not a language of this model.
             ModelError: the tokenizer cannot be read, or the graph breaks its contract.
         """
-        rows = [self.tokenizer.encode(text, lang) for text in texts]
+        with ThreadPoolExecutor(1) as beside:  # neither load waits for the other in a cold search
+            session = beside.submit(self._session, "text")
+            rows = [self.tokenizer.encode(text, lang) for text in texts]
+            session.result()
         vectors = self._empty(len(rows))
         for chosen in self._groups("text", [len(row) for row in rows]):
             ids = np.array([rows[index] for index in chosen], np.int64)
