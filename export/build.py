@@ -23,7 +23,7 @@ from atri_cli.encoders.registry import file_sha256
 from export.compact import pack_embedding, store_float16, weights_int8
 from export.convert import compare, export_audio, export_text, quantise, require_agreement
 from train.model import AudioTower, TextTower, load_model
-from train.phrasetokens import pad
+from train.phrasetokens import encode, pad
 from train.towers.mel import SAMPLE_RATE
 
 MIN_SECONDS, SEGMENT_SECONDS, HOP_SECONDS = 1.0, 5.0, 4.0
@@ -142,13 +142,9 @@ def _audio_feeds() -> list[dict[str, Tensor]]:
 
 def _text_feeds(tokenizer: Path, texts: Sequence[str]) -> list[dict[str, Tensor]]:
     """Each text alone: a batch would lend its padding to dynamic quantisation."""
-    import sentencepiece
-
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer))
-    tokens = [[0, *ids[: MAX_TOKENS - 2], 2] for ids in processor.encode(list(texts))]
-    batches = [[row] for row in tokens]
     names = ("input_ids", "attention_mask")
-    return [dict(zip(names, pad(batch), strict=True)) for batch in batches]
+    rows = encode(list(texts), tokenizer.read_bytes(), MAX_TOKENS)
+    return [dict(zip(names, pad([row]), strict=True)) for row in rows]
 
 
 def _card(folder: Path, facts: CardFacts, precision: str, dim: int) -> ModelCard:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from train.hints import FIRST, agreement, block_losses, head_loss, relative_error, whole_loss
 from train.melcache import CachedClip, frames
+from train.steps import descend, log_progress
 from train.towers.audio import BLOCKS, TAIL, AudioNet, channels_last
 from train.views import Views
 
@@ -93,14 +94,10 @@ def fit_stage(
     for step in range(steps):
         x, y = batches(step)
         loss = relative_error(stage(x), y)
-        for group in optimiser.param_groups:
-            group["lr"] = _rate(step, steps, peak)
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(stage.parameters(), 5.0)
-        optimiser.step()
+        clip = (stage.parameters(), 5.0)
+        value = descend(loss, optimiser, _rate(step, steps, peak), clip=clip)
         if step >= int(steps * 0.9):
-            late.append(float(loss.detach()))
+            late.append(value)
     return fmean(late)
 
 
@@ -191,11 +188,7 @@ class Distiller:
         for step in range(self.plan.tail_steps):
             _, last = pool.batch(step, len(self.student.stages()) - FIRST - 1)
             loss = head_loss(self.student.head(last), self.teacher.head(last))
-            for group in optimiser.param_groups:
-                group["lr"] = _rate(step, self.plan.tail_steps, self.plan.head_lr)
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimiser.step()
+            descend(loss, optimiser, _rate(step, self.plan.tail_steps, self.plan.head_lr))
 
     def _fresh_optimiser(self) -> None:
         """For all weights: the moments of another phase would mislead."""
@@ -218,14 +211,9 @@ class Distiller:
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
         loss, rate = self._loss()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
-        self.optimiser.step()
+        value = descend(loss, self.optimiser, rate, clip=(self.student.parameters(), 5.0))
         self.step += 1
-        return float(loss.detach())
+        return value
 
     def run(self, save_every: int = 200) -> AudioNet:
         """Train to the end of the plan, saving and logging to `log.jsonl`."""
@@ -238,18 +226,8 @@ class Distiller:
             losses.append(self.train_step())
             if self.step % save_every == 0 or self.step == self.plan.steps:
                 self.save()
-                self._log(losses, time.monotonic() - began)
+                seconds = time.monotonic() - began
+                found = agreement(self.student, self.teacher, self.held_out)
+                log_progress(self.out / "log.jsonl", self.step, losses, seconds, found)
                 losses.clear()
         return student
-
-    def _log(self, losses: Sequence[float], seconds: float) -> None:
-        """Say where the run is: mean loss since the last time, agreement with the teacher."""
-        entry = {
-            "step": self.step,
-            "loss": round(fmean(losses), 4),
-            "seconds": round(seconds, 1),
-            **agreement(self.student, self.teacher, self.held_out),
-        }
-        print(json.dumps(entry), flush=True)
-        with (self.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(entry) + "\n")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from train.e5 import PackedE5
-from train.phrasetokens import Phrases, pad
+from train.phrasetokens import Phrases, by_length, pad
 from train.towers.text import TextNet, TextShape
 
 BATCH = 128
@@ -96,15 +96,9 @@ class LowerLayers:
     def _fill(
         self, net: TextNet, phrases: Phrases, frozen: int, store: NDArray[np.float16]
     ) -> None:
-        """Phrases of like length together: little is padding."""
-        order = np.argsort([len(row) for row in phrases.tokens], kind="stable")
-        for at in range(0, len(order), BATCH):
-            picks = order[at : at + BATCH]
+        for picks in by_length(phrases.tokens, BATCH):
             ids, mask = pad([phrases.tokens[pick] for pick in picks])
-            x = net.embed(ids)
-            bias = (1.0 - mask[:, None, None, :].float()) * -1e4
-            for layer in net.layers[:frozen]:
-                x = layer(x, bias)
+            x = net.hidden(net.embed(ids), mask, last=frozen)
             for row, pick in zip(x.numpy(), picks, strict=True):
                 first, last = self.starts[pick], self.ends[pick]
                 store[first:last] = row[: last - first]

@@ -31,7 +31,7 @@ from train.lower import LowerLayers, start_from
 from train.melcache import CachedClip, cache_mels, load_clips
 from train.model import AudioTower, ModelShape, TextTower, save_model
 from train.phrases import Concept, all_concepts
-from train.phrasetokens import Phrases, pad, tokenise
+from train.phrasetokens import Phrases, by_length, pad, tokenise
 from train.sources import read_sources
 from train.teacher import load_teacher
 from train.textfit import TextFit, TextPlan
@@ -220,9 +220,7 @@ def held_out(concepts: Sequence[Concept]) -> set[int]:
 def pooled_phrases(tower: TextTower, phrases: Phrases) -> NDArray[np.float32]:
     """Pooled unit vectors of all phrases, [phrases, width]."""
     rows = np.zeros((len(phrases.texts), tower.shape.width), dtype=np.float32)
-    order = np.argsort([len(row) for row in phrases.tokens], kind="stable")
-    for at in range(0, len(order), 128):
-        picks = order[at : at + 128]
+    for picks in by_length(phrases.tokens, 128):
         ids, mask = pad([phrases.tokens[pick] for pick in picks])
         pooled = tower.encode(tower.embed(ids), mask)
         rows[picks] = torch.nn.functional.normalize(pooled, dim=-1).numpy()

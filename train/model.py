@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.align import AudioHead
-from train.phrasetokens import pad
+from train.phrasetokens import by_length, pad
 from train.towers.audio import AudioNet, features
 from train.towers.mel import SAMPLE_RATE, LogMel
 from train.towers.text import TextNet, TextShape
@@ -94,9 +94,7 @@ def load_model(folder: Path) -> tuple[ModelShape, AudioTower, TextTower]:
 @torch.no_grad()
 def embed_texts(text: TextTower, tokens: list[list[int]], size: int = 64) -> Tensor:
     """Unit vectors [n, dim] of tokenised texts, in batches padded on the right."""
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     rows = torch.empty(len(tokens), text.shape.dim)
-    for at in range(0, len(order), size):
-        picks = order[at : at + size]
+    for picks in by_length(tokens, size):
         rows[picks] = text(*pad([tokens[i] for i in picks]))
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,14 +54,22 @@ def tokenise(concepts: Sequence[Concept], model: bytes) -> Phrases:
     texts = [text for text, _, _ in rows]
     owners = np.array([place for _, place, _ in rows])
     return Phrases(texts, owners, np.array([lang for _, _, lang in rows]), languages,
-                   _encode(texts, model))  # fmt: skip
+                   encode(texts, model))  # fmt: skip
 
 
-def _encode(texts: list[str], model: bytes) -> list[list[int]]:
+def encode(texts: list[str], model: bytes, most: int = MAX_TOKENS) -> list[list[int]]:
+    """Token ids of each text: <s> pieces </s>, at most `most`."""
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    return [[BOS, *found[: MAX_TOKENS - 2], EOS] for found in processor.encode(texts)]
+    return [[BOS, *found[: most - 2], EOS] for found in processor.encode(texts)]
+
+
+def by_length(tokens: Sequence[Sequence[int]], size: int) -> Iterator[NDArray[np.int64]]:
+    """Places of all rows in batches of `size`, those of like length together: little is padding."""
+    order = np.argsort([len(row) for row in tokens], kind="stable")
+    for at in range(0, len(order), size):
+        yield order[at : at + size]
 
 
 def pad(tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

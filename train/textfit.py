@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 import torch
@@ -24,7 +23,8 @@ from torch.nn import functional as F
 
 from train.lower import LowerLayers
 from train.phrases import CORE
-from train.phrasetokens import Phrases
+from train.phrasetokens import Phrases, by_length
+from train.steps import descend, log_progress
 from train.towers.text import TextNet
 
 CHUNK = 96
@@ -150,12 +150,12 @@ class TextFit:
 
     def pooled(self, picks: Sequence[int]) -> Tensor:
         """Unit vectors [n, width], computed in chunks of like length: little is padding."""
-        order = np.argsort([len(self.phrases.tokens[p]) for p in picks], kind="stable")
+        batches = list(by_length([self.phrases.tokens[p] for p in picks], CHUNK))
         chunks = []
-        for at in range(0, len(order), CHUNK):
-            x, mask = self.lower.take([picks[i] for i in order[at : at + CHUNK]])
+        for batch in batches:
+            x, mask = self.lower.take([picks[i] for i in batch])
             chunks.append(self.net.encode(x, mask, self.plan.frozen))
-        back = torch.from_numpy(np.argsort(order))
+        back = torch.from_numpy(np.argsort(np.concatenate(batches)))
         return F.normalize(torch.cat(chunks)[back], dim=-1)
 
     def _rate(self) -> float:
@@ -167,17 +167,13 @@ class TextFit:
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
         picks, concepts = self._draw(np.random.default_rng((self.plan.seed, self.step)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
         allowed = self._allowed(concepts)
         vectors = self.pooled(picks)
         loss = supervised_contrastive(vectors, torch.tensor(concepts), allowed, self.plan.tau)
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
+        clip = (self.net.parameters(), 1.0)
+        value = descend(loss, self.optimiser, self._rate(), clip=clip)
         self.step += 1
-        return float(loss.detach())
+        return value
 
     @torch.no_grad()
     def translation(self) -> dict[str, float]:
@@ -209,18 +205,8 @@ class TextFit:
             losses.append(self.train_step())
             if self.step % report_every == 0 or self.step == self.plan.steps:
                 self.save()
-                self._log(losses, time.monotonic() - began)
+                log = self.out / "text-log.jsonl"
+                seconds = time.monotonic() - began
+                log_progress(log, self.step, losses, seconds, self.translation())
                 losses.clear()
         return self.net
-
-    def _log(self, losses: Sequence[float], seconds: float) -> None:
-        """Say where the run is: mean loss since the last time, translation of held-out concepts."""
-        entry = {
-            "step": self.step,
-            "loss": round(fmean(losses), 4),
-            "seconds": round(seconds, 1),
-            **self.translation(),
-        }
-        print(json.dumps(entry), flush=True)
-        with (self.out / "text-log.jsonl").open("a") as log:
-            log.write(json.dumps(entry) + "\n")

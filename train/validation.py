@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from atri_cli import metrics
 from train.align import Align
@@ -14,19 +15,24 @@ from train.clipfeatures import ClipFeatures
 from train.phrases import CORE
 
 
-@torch.no_grad()
 def similarity(
-    align: Align, clips: ClipFeatures, count: int, numbers: list[int]
+    text: Tensor, windows: Tensor, owners: NDArray[np.int64], count: int
 ) -> NDArray[np.float32]:
-    """Cosine of each phrase with each clip (its best window), [phrases, clips]."""
-    windows = align.audio(torch.from_numpy(clips.rows))
-    cosines = (align.text(numbers) @ windows.T).numpy()
-    best = np.full((len(numbers), count), -2.0, dtype=np.float32)
-    for window, clip in enumerate(clips.clip):
+    """Cosine of each phrase with each clip (its best window), [phrases, clips].
+
+    Args:
+        text, windows: unit vectors [phrases, dim] and [windows, dim].
+        owners: the clip of each window.
+        count: number of clips.
+    """
+    cosines = (text @ windows.T).numpy()
+    best = np.full((len(text), count), -2.0, dtype=np.float32)
+    for window, clip in enumerate(owners):
         best[:, clip] = np.maximum(best[:, clip], cosines[:, window])
     return best
 
 
+@torch.no_grad()
 def report(align: Align, clips: ClipFeatures, concepts: list[list[int]]) -> dict[str, Any]:
     """Recall, mAP@10 and MRV over the held-out clips.
 
@@ -38,10 +44,12 @@ def report(align: Align, clips: ClipFeatures, concepts: list[list[int]]) -> dict
     """
     queries = sorted({row[0] for row in concepts})
     truth = np.array([[query in row for row in concepts] for query in queries])
+    windows = align.audio(torch.from_numpy(clips.rows))
     ranks = {}
     for place, lang in enumerate(CORE):
         numbers = [int(align.table[query, place, 0]) for query in queries]
-        ranks[lang] = metrics.ranks(similarity(align, clips, len(concepts), numbers), truth)
+        cosines = similarity(align.text(numbers), windows, clips.clip, len(concepts))
+        ranks[lang] = metrics.ranks(cosines, truth)
     return {
         "queries": len(queries),
         "clips": len(concepts),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,16 +117,25 @@ class OnnxEncoder:
             UsageError: `lang` is no language tag, or not a language of this model.
             ModelError: the tokenizer cannot be read, or the graph breaks its contract.
         """
-        with ThreadPoolExecutor(1) as beside:  # neither load waits for the other in a cold search
-            session = beside.submit(self._session, "text")
-            rows = [self.tokenizer.encode(text, lang) for text in texts]
-            session.result()
+        rows = self._tokens(texts, lang)
         vectors = self._empty(len(rows))
         for chosen in self._groups("text", [len(row) for row in rows]):
             ids = np.array([rows[index] for index in chosen], np.int64)
             inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
             vectors[chosen] = self._run("text", inputs)
         return vectors
+
+    def _tokens(self, texts: Sequence[str], lang: str | None) -> list[list[int]]:
+        """Token ids; the first time, the text tower loads beside the tokenizer."""
+        if not texts or "text" in self._sessions:
+            return [self.tokenizer.encode(text, lang) for text in texts]
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as beside:
+            session = beside.submit(self._session, "text")
+            rows = [self.tokenizer.encode(text, lang) for text in texts]
+            session.result()
+        return rows
 
     def _empty(self, count: int) -> Vectors:
         return np.empty((count, self._card.dim), np.float32)

@@ -68,11 +68,16 @@ class TextNet(nn.Module):
         )
         return found
 
+    def hidden(self, x: Tensor, mask: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Output of the layers from `first` up to, not with, `last`: [batch, tokens, width]."""
+        bias = (1.0 - mask[:, None, None, :].to(x.dtype)) * -1e4
+        for layer in self.layers[first:last]:
+            x = layer(x, bias)
+        return x
+
     def encode(self, x: Tensor, mask: Tensor, first: int = 0) -> Tensor:
         """Layers from `first` on, then the mean over real tokens: [batch, width]."""
-        bias = (1.0 - mask[:, None, None, :].to(x.dtype)) * -1e4
-        for layer in self.layers[first:]:
-            x = layer(x, bias)
+        x = self.hidden(x, mask, first)
         weight = mask[:, :, None].to(x.dtype)
         return (x * weight).sum(1) / weight.sum(1)
 
