@@ -1,4 +1,4 @@
-"""What the parts of fine-tuning hand to each other: clips with captions, and the model they train."""
+"""What the parts of fine-tuning share: clips with captions, and the model as the loop sees it."""
 
 from __future__ import annotations
 
