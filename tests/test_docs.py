@@ -49,7 +49,9 @@ def parse(words: list[str]) -> None:
     """Let the program read a command line, without running it."""
     command: Any = typer.main.get_command(app)
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
-        command = command.commands[words.pop(0)]
+        name = words.pop(0)
+        command = command.get_command(None, name)
+        assert command is not None, f"no command {name}"
     if words not in (["--version"], ["--help"]):
         command.make_context("atri", words)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from atri_cli.app import app
+from atri_cli.app import COMMANDS, declared
 
 TARGET = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
 
@@ -109,19 +109,22 @@ def reference() -> str:
     return "\n".join([INTRODUCTION, *sections, CLOSING])
 
 
-def commands(group: typer.Typer = app, prefix: str = "atri") -> Iterator[Command]:
+def commands() -> Iterator[Command]:
     """Full name and function of every command, groups before their members."""
+    for name in COMMANDS:
+        group = declared(name)
+        if group.registered_callback is not None and group.registered_callback.callback:
+            yield f"atri {name}", group.registered_callback.callback
+            yield from _members(group, f"atri {name}")
+        else:
+            yield from _members(group, "atri")
+
+
+def _members(group: typer.Typer, prefix: str) -> Iterator[Command]:
     for command in group.registered_commands:
         assert command.callback is not None
         name = command.name or command.callback.__name__.replace("_", "-")
         yield f"{prefix} {name}", command.callback
-    for nested in group.registered_groups:
-        assert nested.typer_instance is not None
-        callback = nested.typer_instance.registered_callback
-        assert callback is not None
-        assert callback.callback is not None
-        yield f"{prefix} {nested.name}", callback.callback
-        yield from commands(nested.typer_instance, f"{prefix} {nested.name}")
 
 
 def _section(name: str, function: Callable[..., Any]) -> str:

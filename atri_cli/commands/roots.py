@@ -23,6 +23,7 @@ COLUMNS = (
 
 app = typer.Typer(
     rich_markup_mode=None,
+    add_completion=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
