@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atri_cli.encoders.card import ModelCard
+from atri_cli.library import flat
 from atri_cli.library.store import Store
 
 Vectors = NDArray[np.float32]
@@ -86,6 +87,8 @@ def make_library(folder: Path, card: ModelCard, vectors: Vectors) -> None:
             ),
         )
         store.segments_changed()
+    with Store.open(folder, pipeline_id=None, dim=None) as store:
+        flat.refresh(store)
 
 
 def stereo_sound(seconds: float, rate: int, seed: int) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from atri_cli.encoders.card import AudioTower as AudioFacts
 from atri_cli.encoders.card import ModelCard, write_card
 from atri_cli.encoders.card import TextTower as TextFacts
 from atri_cli.encoders.registry import file_sha256
-from export.compact import pack_embedding, store_float16, weights_int8
+from export.compact import pack_embedding, store_float16, weights_int8, weights_outside
 from export.convert import compare, export_audio, export_text, quantise, require_agreement
 from train.model import AudioTower, TextTower, load_model
 from train.phrasetokens import encode, pad
@@ -29,6 +29,7 @@ from train.towers.mel import SAMPLE_RATE
 MIN_SECONDS, SEGMENT_SECONDS, HOP_SECONDS = 1.0, 5.0, 4.0
 MAX_TOKENS = 64
 AUDIO, TEXT, TOKENIZER = "audio.onnx", "text.onnx", "tokenizer.model"
+TEXT_DATA = f"{TEXT}.data"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ def build(
         shutil.copy(source / TOKENIZER, work / TOKENIZER)
         _install(work, target)
     write_card(_card(target, facts, text_precision, text.shape.dim), target)
-    sizes = [(target / name).stat().st_size for name in (AUDIO, TEXT)]
-    return ExportReport(audio_found, text_found, *sizes)
+    sizes = {name: (target / name).stat().st_size for name in (AUDIO, TEXT, TEXT_DATA)}
+    text_bytes = sizes[TEXT] + sizes[TEXT_DATA]
+    return ExportReport(audio_found, text_found, sizes[AUDIO], text_bytes)
 
 
 def _convert_audio(audio: AudioTower, path: Path) -> tuple[float, float]:
@@ -106,6 +108,7 @@ def _convert_text(
     export_text(text, exact, MAX_TOKENS)
     require_agreement(f"{TEXT} (fp32)", compare(exact, text, feeds), 1e-4, 0.9999)
     _lower_precision(exact, path, precision)
+    weights_outside(path)
     found = compare(path, text, feeds)
     require_agreement(TEXT, found, 0.1, 0.98)
     return found
@@ -114,7 +117,7 @@ def _convert_text(
 def _install(work: Path, target: Path) -> None:
     """Copy the files to the target, each by rename."""
     target.mkdir(exist_ok=True)
-    for name in (AUDIO, TEXT, TOKENIZER):
+    for name in (AUDIO, TEXT, TEXT_DATA, TOKENIZER):
         shutil.copy(work / name, target / f"{name}.part")
         (target / f"{name}.part").replace(target / name)
 
@@ -181,6 +184,8 @@ def _text_facts(folder: Path, languages: tuple[str, ...]) -> TextFacts:
         tokenizer_rule="xlmr",
         max_tokens=MAX_TOKENS,
         languages=languages,
+        data=TEXT_DATA,
+        data_sha256=file_sha256(folder / TEXT_DATA),
     )
 
 

@@ -39,6 +39,9 @@ class FakeEncoder:
         time.sleep(self.seconds_each * len(windows))
         return np.stack([self._vector(window) for window in windows])
 
+    def expect_text(self) -> None:
+        pass
+
     def embed_text(self, texts: Sequence[str], lang: str | None = None) -> NDArray[np.float32]:
         assert lang is None
         return np.stack([self._unit(np.ones(self.card.dim)) for _ in texts])

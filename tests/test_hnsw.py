@@ -13,7 +13,8 @@ import pytest
 from atri_cli.errors import LibraryError
 from atri_cli.library import graph, hnsw
 from atri_cli.library.graph import HnswIndex
-from atri_cli.library.hnsw import HEADER_FILE, cache_state, load, rebuild, refresh
+from atri_cli.library.hnsw import HEADER_FILE, load, rebuild, refresh
+from atri_cli.library.hnsw import state as cache_state
 from atri_cli.library.store import Store
 from tests.vector_data import add_files, clustered, make_store, remove_files
 

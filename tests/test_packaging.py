@@ -198,11 +198,11 @@ def test_continuous_integration_runs_the_tests() -> None:
 @has_model
 def test_embedded_model_is_in_both(wheel_names: set[str], source_names: set[str]) -> None:
     card = load_card(ROOT / MODEL)
-    files = {card.audio.file, card.text.file, card.text.tokenizer, CARD_FILE}
+    files = {*(path.name for path, _ in card.files), CARD_FILE}
     names = {(MODEL / file).as_posix() for file in files}
     assert names <= wheel_names
     assert names <= source_names
-    assert card.audio_path.stat().st_size + card.text_path.stat().st_size < MODEL_BYTES
+    assert sum(path.stat().st_size for path, _ in card.files) < MODEL_BYTES
 
 
 @pytest.fixture

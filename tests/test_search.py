@@ -29,6 +29,9 @@ class PointingEncoder(FakeEncoder):
         super().__init__(DIM)
         self.direction = np.eye(DIM, dtype=np.float32)[0] if direction is None else direction
 
+    def expect_text(self) -> None:
+        pass
+
     def embed_text(self, texts: Sequence[str], lang: str | None = None) -> Vectors:
         assert lang is None
         return np.stack([self.direction for _ in texts])

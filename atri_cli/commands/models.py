@@ -79,5 +79,4 @@ def _record(card: ModelCard) -> dict[str, Any]:
 
 
 def _bytes(card: ModelCard) -> int:
-    files = (card.audio_path, card.text_path, card.tokenizer_path)
-    return sum(path.stat().st_size for path in files if path.is_file())
+    return sum(path.stat().st_size for path, _ in card.files if path.is_file())

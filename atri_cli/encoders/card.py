@@ -17,7 +17,10 @@ CARD_FILE = "card.toml"
 
 @dataclass(frozen=True)
 class AudioTower:
-    """Facts of audio.onnx. Lengths in seconds, rates in Hz."""
+    """Facts of audio.onnx, and of the file with its weights if they are not inside.
+
+    Lengths in seconds, rates in Hz.
+    """
 
     file: str
     sha256: str
@@ -25,11 +28,13 @@ class AudioTower:
     segment_seconds: float
     hop_seconds: float
     min_seconds: float
+    data: str = ""
+    data_sha256: str = ""
 
 
 @dataclass(frozen=True)
 class TextTower:
-    """Facts of text.onnx and its tokenizer."""
+    """Facts of text.onnx, of the file with its weights if they are not inside, and tokenizer."""
 
     file: str
     sha256: str
@@ -41,6 +46,8 @@ class TextTower:
     prefix: str = ""
     languages: tuple[str, ...] = ()
     language_codes: tuple[str, ...] = ()
+    data: str = ""
+    data_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,18 @@ class ModelCard:
         }
         canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def files(self) -> tuple[tuple[Path, str], ...]:
+        """Every file of the model but the card, and its SHA-256."""
+        named = (
+            (self.audio.file, self.audio.sha256),
+            (self.audio.data, self.audio.data_sha256),
+            (self.text.file, self.text.sha256),
+            (self.text.data, self.text.data_sha256),
+            (self.text.tokenizer, self.text.tokenizer_sha256),
+        )
+        return tuple((self.folder / name, digest) for name, digest in named if name)
 
     @property
     def audio_path(self) -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,6 +58,7 @@ class OnnxEncoder:
         self._threads = threads
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._lock = threading.Lock()
+        self._loading: ThreadPoolExecutor | None = None
         self.tokenizer = Tokenizer(card)
 
     @property
@@ -89,6 +91,16 @@ class OnnxEncoder:
         listed = CUDA in import_runtime().get_available_providers()
         why = "CUDA is installed but does not start" if listed else "ONNX Runtime has no CUDA here"
         return f"Using cpu: {why}."
+
+    def expect_text(self) -> None:
+        """Begin to load the text tower on a thread; see `Encoder.expect_text`.
+
+        What goes wrong there is raised by the `embed_text` that needs it, which tries again.
+        """
+        if "text" not in self._sessions and self._loading is None:
+            self._loading = ThreadPoolExecutor(1, "atri-load")
+            self._loading.submit(self._session, "text")
+            self._loading.shutdown(wait=False)
 
     def embed_audio(self, windows: Sequence[NDArray[np.float32]]) -> Vectors:
         """Embed mono waveforms; see `Encoder.embed_audio`.
@@ -127,15 +139,9 @@ class OnnxEncoder:
 
     def _tokens(self, texts: Sequence[str], lang: str | None) -> list[list[int]]:
         """Token ids; the first time, the text tower loads beside the tokenizer."""
-        if not texts or "text" in self._sessions:
-            return [self.tokenizer.encode(text, lang) for text in texts]
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(1) as beside:
-            session = beside.submit(self._session, "text")
-            rows = [self.tokenizer.encode(text, lang) for text in texts]
-            session.result()
-        return rows
+        if texts:
+            self.expect_text()
+        return [self.tokenizer.encode(text, lang) for text in texts]
 
     def _empty(self, count: int) -> Vectors:
         return np.empty((count, self._card.dim), np.float32)

@@ -115,13 +115,8 @@ def verify_model(card: ModelCard) -> list[str]:
     Returns:
         One sentence for each file that is missing or differs; empty when all is well.
     """
-    expected = (
-        (card.audio_path, card.audio.sha256),
-        (card.text_path, card.text.sha256),
-        (card.tokenizer_path, card.text.tokenizer_sha256),
-    )
     problems = []
-    for path, digest in expected:
+    for path, digest in card.files:
         try:
             if file_sha256(path) != digest:
                 problems.append(f"`{path}` differs from the file its card describes.")

@@ -21,6 +21,9 @@ class Encoder(Protocol):
     def card(self) -> ModelCard:
         """Facts about the model: sample rate, segment length and hop, dimension, pipeline id."""
 
+    def expect_text(self) -> None:
+        """Say that `embed_text` will be called soon: what takes long to load may begin to load."""
+
     def embed_audio(self, windows: Sequence[NDArray[np.float32]]) -> Vectors:
         """Embed mono waveforms at the card's sample rate.
 

@@ -19,17 +19,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from atri_cli.errors import LibraryError
 from atri_cli.library.graph import EF_CONSTRUCTION, HnswIndex, M
 from atri_cli.library.store import Store
-from atri_cli.library.types import Filters
+from atri_cli.library.types import CacheState, Filters
 
 Tell = Callable[[int, int], None]  # vectors added so far, and in all
-CacheState = Literal["fresh", "stale", "missing", "damaged", "unused"]
 
 EXACT_LIMIT = 100_000  # segments; a scan of them takes about 0.1 s (docs/decisions/0003)
 REBUILD_SHARE = 0.1  # of vectors removed but still in the graph: above, it is built anew
@@ -61,7 +59,7 @@ class Header:
     machine: str = MACHINE
 
 
-def cache_state(store: Store) -> CacheState:
+def state(store: Store) -> CacheState:
     """Whether a search could use the graph; reads the whole file to check it."""
     with store.snapshot():
         header = _read_header(store)

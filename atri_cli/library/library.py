@@ -1,4 +1,7 @@
-"""`Library`: a folder of sounds, indexed and searchable. The Python API; it never prints."""
+"""`Library`: a folder of sounds, indexed and searchable. The Python API; it never prints.
+
+What only indexing needs is imported where it is used: a search waits for every import.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from atri_cli.errors import NothingIndexedError, UsageError
-from atri_cli.library.catalog import Catalog
-from atri_cli.library.lock import writing
 from atri_cli.library.model import LibraryModel, as_it_is
-from atri_cli.library.roots import choose_roots, find_root, relocate_root
 from atri_cli.library.store import Store
 from atri_cli.library.types import (
     Filters,
@@ -27,6 +27,7 @@ from atri_cli.library.types import (
 if TYPE_CHECKING:
     from atri_cli.encoders.card import ModelCard
     from atri_cli.encoders.types import Encoder
+    from atri_cli.library.catalog import Catalog
     from atri_cli.library.hnsw import Tell
 
     AnyPath = str | os.PathLike[str]
@@ -170,6 +171,7 @@ class Library:
         if isinstance(roots, str | os.PathLike):
             roots = [roots]
         with self._indexing_store(dry_run, reindex) as store:
+            from atri_cli.library.catalog import Catalog
             from atri_cli.library.indexer import Indexer
 
             catalog = Catalog(store)
@@ -196,6 +198,8 @@ class Library:
             roots = [*(root.path for root in catalog.roots()), *roots]
         if self._model.given is None:
             catalog.store.model_folder = self.card.folder
+        from atri_cli.library.roots import choose_roots
+
         return choose_roots(catalog, roots)
 
     @contextmanager
@@ -211,6 +215,8 @@ class Library:
 
     @contextmanager
     def _writer(self, pipeline_id: str | None, dim: int | None, model: str) -> Iterator[Store]:
+        from atri_cli.library.lock import writing
+
         self.close()
         if pipeline_id is None and not self.exists:
             # Says so before a lock file is made in a folder that is not there.
@@ -227,6 +233,9 @@ class Library:
         Raises:
             UsageError: the library has no such root.
         """
+        from atri_cli.library.catalog import Catalog
+        from atri_cli.library.roots import find_root
+
         with self._writer(None, None, "") as store, store.transaction():
             catalog = Catalog(store)
             return catalog.remove_root(find_root(catalog, path).id)
@@ -237,14 +246,19 @@ class Library:
         Raises:
             UsageError: no such root, or the new folder is not there or belongs to another root.
         """
+        from atri_cli.library.catalog import Catalog
+        from atri_cli.library.roots import relocate_root
+
         with self._writer(None, None, "") as store, store.transaction():
             return relocate_root(Catalog(store), old, new)
 
     def rebuild_cache(self) -> None:
-        """Build the search cache anew from the database."""
-        from atri_cli.library.hnsw import rebuild
+        """Build those search caches anew that are not up to date: the vectors' file, the graph."""
+        from atri_cli.library import flat, hnsw
 
-        rebuild(self.store)
+        for cache in (flat, hnsw):
+            if cache.state(self.store) not in ("fresh", "unused"):
+                cache.rebuild(self.store)
 
     # Reading
 
@@ -268,17 +282,20 @@ class Library:
             NothingIndexedError: the library holds no segment.
             UsageError: the query is empty.
         """
-        from atri_cli.library.search import search
-
         store = self.store
         if not store.rows("SELECT 1 FROM segments LIMIT 1"):
             raise NothingIndexedError(
                 "The library holds no sound yet.", hint="Type `atri index DIR`."
             )
+        encoder, parts = self.encoder(self._threads), _parts(query)
+        if any(part.like is None for part in parts):
+            encoder.expect_text()
+        from atri_cli.library.search import search  # loads while the text tower does
+
         return search(
             store,
-            self.encoder(self._threads),
-            _parts(query),
+            encoder,
+            parts,
             limit=limit,
             filters=filters or Filters(),
             segments_per_file=segments_per_file,
@@ -286,6 +303,8 @@ class Library:
 
     def roots(self) -> list[Root]:
         """The folders it remembers, and whether each is there now."""
+        from atri_cli.library.catalog import Catalog
+
         with as_it_is(self.folder) as store:
             return Catalog(store).roots() if store else []
 
@@ -304,10 +323,11 @@ def _parts(query: str | QueryPart | Sequence[QueryPart]) -> Sequence[QueryPart]:
 
 
 def _refresh_cache(store: Store, report: IndexReport, tell: Tell) -> None:
-    from atri_cli.library.hnsw import refresh
+    from atri_cli.library import flat, hnsw
 
     try:
-        refresh(store, tell)
+        hnsw.refresh(store, tell)
+        flat.refresh(store)
     except KeyboardInterrupt:  # searches scan the database until the next run
         report.interrupted = True
 

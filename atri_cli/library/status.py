@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from atri_cli.library.catalog import Catalog
 from atri_cli.library.store import DATABASE_FILE, Store
-from atri_cli.library.types import LibraryStatus
+from atri_cli.library.types import CacheState, LibraryStatus
 
 
 def library_status(folder: Path, store: Store | None) -> LibraryStatus:
     """Counts and state of an open store; None is a library that does not exist yet."""
     if store is None:
         return LibraryStatus(folder.name, folder, "", "", 0, 0, 0.0, {}, (), 0, "unused", None)
-    from atri_cli.library.hnsw import cache_state
+    from atri_cli.library import flat, hnsw
 
     with store.snapshot():
         roots = Catalog(store).roots()
@@ -32,9 +33,13 @@ def library_status(folder: Path, store: Store | None) -> LibraryStatus:
             skipped=dict(skipped),
             roots=tuple(roots),
             database_bytes=_database_bytes(folder),
-            cache_state=cache_state(store),
+            cache_state=_worst(flat.state(store), hnsw.state(store)),
             last_indexed=float(last) if last else None,
         )
+
+
+def _worst(one: CacheState, other: CacheState) -> CacheState:
+    return max(one, other, key=get_args(CacheState).index)
 
 
 def _database_bytes(folder: Path) -> int:

@@ -15,8 +15,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import numpy as np
-
 from atri_cli.errors import LibraryError, NothingIndexedError, PipelineMismatchError
 from atri_cli.library.connection import connect, connect_memory
 from atri_cli.library.failures import damaged, explained
@@ -24,6 +22,7 @@ from atri_cli.library.filtering import matching_files
 from atri_cli.library.migrations import SCHEMA_VERSION, migrate, refuse_newer, schema_version
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from atri_cli.library.types import Filters
@@ -266,6 +265,8 @@ class Store:
         Returns:
             int64 [n] and float32 [n, dim], rows of unit length.
         """
+        import numpy as np
+
         with self.snapshot():
             size = self.segment_count() if ids is None else len(ids)
             labels = np.empty(size, np.int64)
@@ -283,6 +284,8 @@ class Store:
             yield from self._batches(batch, None)
 
     def _batches(self, batch: int, ids: Ids | None) -> Iterator[tuple[Ids, Vectors]]:
+        import numpy as np
+
         sql = "SELECT id, vector FROM segments"
         values: tuple[str, ...] = ()
         if ids is not None:
@@ -303,6 +306,8 @@ class Store:
 
     def segment_ids(self, filters: Filters) -> Ids:
         """Ids, ascending, int64 [n], of the segments of the files that `filters` let through."""
+        import numpy as np
+
         if not filters:
             rows = self.rows("SELECT id FROM segments")
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 FileStatus = Literal["ok", "skipped"]
+CacheState = Literal["unused", "fresh", "stale", "missing", "damaged"]  # better before worse
 
 
 @dataclass(frozen=True)
@@ -169,5 +170,5 @@ class LibraryStatus:
     skipped: dict[str, int]
     roots: tuple[Root, ...]
     database_bytes: int
-    cache_state: Literal["fresh", "stale", "missing", "damaged", "unused"]
+    cache_state: CacheState
     last_indexed: float | None

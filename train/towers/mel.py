@@ -40,32 +40,38 @@ def mel_bank() -> NDArray[np.float64]:
 
 RADIX = 32
 COLUMNS = WINDOW // RADIX
-ROWS = 16
-BINS = RADIX * ROWS
-STEP = 160  # hop and window are both multiples of it
+HALF = RADIX // 2 + 1
+NEEDED = np.array([k2 for k2 in range(RADIX) if k2 not in (15, 16)])  # the others lie over 15 kHz
+BINS = HALF * len(NEEDED)
 
 
-def _waves(angle: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return np.cos(angle), -np.sin(angle)
-
-
-def dft_factors() -> tuple[NDArray[np.float64], ...]:
-    """The 1024-point DFT of 800 samples as two small products and a twist between them.
+def dft_factors() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The 1024-point DFT of 800 real samples as two products.
 
     With sample n = 32·n1 + n2 and bin k = k1 + 32·k2 (Cooley and Tukey, 1965):
-    X[k] = Σ_n2 W32^(n2·k2) · W1024^(n2·k1) · Σ_n1 W32^(n1·k1) · x[n].
+    X[k] = Σ_n2 exp(-2πi·n2·(k1/1024 + k2/32)) · Σ_n1 exp(-2πi·n1·k1/32) · x[n].
+    The samples are real, so bin 1024 - k has the power of bin k, and k1 = 0..16 give them all.
 
     Returns:
-        first [64, 25] (n1 → k1, real above imaginary), twist real and imaginary [32, 32] (k1, n2),
-        second [64, 32] (n2 real above imaginary → k2 real beside imaginary, bins below 512).
+        first [34, 25] (k1 with real before imaginary, n1); second, real and imaginary part
+        [17, 30, 64] each (k1, k2 of `NEEDED`, n2 real before imaginary).
     """
-    n1, n2 = np.arange(COLUMNS), np.arange(RADIX)
-    k1, k2 = np.arange(RADIX), np.arange(ROWS)
-    first = np.concatenate(_waves(2 * math.pi * np.outer(k1, n1) / RADIX))
-    twist_real, twist_imaginary = _waves(2 * math.pi * np.outer(k1, n2) / N_FFT)
-    real, imaginary = _waves(2 * math.pi * np.outer(n2, k2) / RADIX)
-    second = np.block([[real, imaginary], [-imaginary, real]])
-    return first, twist_real, twist_imaginary, second
+    k1, n1, n2 = np.arange(HALF), np.arange(COLUMNS), np.arange(RADIX)
+    angle = 2 * math.pi * np.outer(k1, n1) / RADIX
+    first = np.stack([np.cos(angle), -np.sin(angle)], axis=1).reshape(2 * HALF, COLUMNS)
+    turns = k1[:, None, None] / N_FFT + NEEDED[:, None] / RADIX
+    cos, sin = np.cos(2 * math.pi * turns * n2), np.sin(2 * math.pi * turns * n2)
+    return first, np.concatenate([cos, sin], axis=2), np.concatenate([-sin, cos], axis=2)
+
+
+def bank_by_factors() -> NDArray[np.float64]:
+    """The mel bank over the bins in the order of `dft_factors`, [128, 510]; none counts twice."""
+    bins = np.arange(HALF)[:, None] + RADIX * NEEDED
+    bins = np.minimum(bins, N_FFT - bins).ravel()
+    _, places = np.unique(bins, return_index=True)
+    bank = np.zeros((N_MELS, BINS))
+    bank[:, places] = mel_bank()[:, bins[places]]
+    return bank
 
 
 def hann() -> NDArray[np.float64]:
@@ -78,42 +84,40 @@ class LogMel(nn.Module):
 
     There is a frame every 320 samples, 1 + (samples - 1) // 320 in all. Values are
     (log(power + 1e-5) + 4.5) / 5. Needs more than 400 samples (reflected edges).
+
+    Time is the last dimension throughout, so that each product is one over all frames.
     """
 
     window: Tensor
     first: Tensor
-    twist_real: Tensor
-    twist_imaginary: Tensor
-    second: Tensor
+    real: Tensor
+    imaginary: Tensor
     bank: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        names = ("first", "twist_real", "twist_imaginary", "second")
-        constants = dict(zip(names, dft_factors(), strict=True))
-        constants["window"] = hann()
-        by_bin = mel_bank()[:, :BINS].T.reshape(ROWS, RADIX, N_MELS)
-        constants["bank"] = by_bin.transpose(1, 0, 2).reshape(BINS, N_MELS)  # k1 before k2
+        constants = dict(zip(("first", "real", "imaginary"), dft_factors(), strict=True))
+        constants["window"] = hann()[:, None]
+        constants["bank"] = bank_by_factors()
         for name, value in constants.items():
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
 
     def _frames(self, waveform: Tensor) -> Tensor:
-        """Emphasised, windowed frames [batch, frames, 800]."""
+        """Emphasised, windowed frames [batch, 800, frames]."""
         count = (waveform.shape[1] - 1) // HOP + 1
         edge = WINDOW // 2
         padded = F.pad(waveform[:, None], (edge, edge), mode="reflect")[:, 0]
         emphasised = padded[:, 1:] - PREEMPHASIS * padded[:, :-1]
-        used = emphasised[:, : (count - 1) * HOP + WINDOW]
-        steps = torch.unflatten(used, 1, (-1, STEP))
-        parts = [steps[:, at : at + 2 * count - 1 : 2] for at in range(WINDOW // STEP)]
-        return torch.cat(parts, dim=2) * self.window
+        whole = F.pad(emphasised, (0, 2 * HOP))[:, : (count + 2) * HOP]
+        hops = torch.unflatten(whole, 1, (-1, HOP)).transpose(1, 2)
+        rest = hops[:, : WINDOW - 2 * HOP, 2 : count + 2]
+        frames = torch.cat([hops[:, :, :count], hops[:, :, 1 : count + 1], rest], dim=1)
+        return frames * self.window
 
     def forward(self, waveform: Tensor) -> Tensor:
-        samples = torch.unflatten(self._frames(waveform), 2, (COLUMNS, RADIX))
-        real, imaginary = (self.first @ samples).chunk(2, dim=2)
-        twisted_real = real * self.twist_real - imaginary * self.twist_imaginary
-        twisted_imaginary = real * self.twist_imaginary + imaginary * self.twist_real
-        bins = torch.cat([twisted_real, twisted_imaginary], dim=3) @ self.second
-        power = (bins[..., :ROWS].square() + bins[..., ROWS:].square()).flatten(2)
-        mel = (power @ self.bank).transpose(1, 2)
-        return ((mel + LOG_FLOOR).log() + 4.5).div(5.0)[:, None]
+        samples = torch.unflatten(self._frames(waveform), 1, (COLUMNS, RADIX)).flatten(2)
+        spectra = torch.unflatten(self.first @ samples, 2, (RADIX, -1))
+        spectra = torch.unflatten(spectra, 1, (HALF, 2)).flatten(2, 3)
+        real, imaginary = self.real @ spectra, self.imaginary @ spectra
+        power = (real * real + imaginary * imaginary).flatten(1, 2)
+        return ((self.bank @ power + LOG_FLOOR).log() * 0.2 + 0.9)[:, None]
