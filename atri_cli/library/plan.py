@@ -83,9 +83,9 @@ def full_path(folders: Mapping[int, Path], file: Found | FileRow) -> Path:
 
 
 def hash_file(path: Path) -> bytes:
-    """16 bytes of BLAKE2b over a file's content."""
+    """The first 16 bytes of SHA-256 over a file's content."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).digest()
+        return hashlib.file_digest(file, "sha256").digest()[:HASH_BYTES]
 
 
 def preview(plan: Plan, report: IndexReport) -> None:

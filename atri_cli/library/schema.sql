@@ -13,7 +13,7 @@ CREATE TABLE files (
     path BLOB NOT NULL,                   -- relative to the root, os.fsencode, '/' separated
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
-    content_hash BLOB,                    -- 16 bytes of BLAKE2b over the file's bytes
+    content_hash BLOB,                    -- the first 16 bytes of SHA-256 over the file
     seconds REAL,
     sample_rate INTEGER,
     channels INTEGER,
