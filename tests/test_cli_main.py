@@ -135,3 +135,14 @@ def test_from_a_folder_with_files_named_like_our_modules(tmp_path: Path, fake_mo
     make_sounds(tmp_path / "sounds")
     done = atri("index", "sounds", cwd=tmp_path, ATRI_MODEL=str(fake_model))
     assert done.code == 0, done.err
+
+
+def test_the_process_runs_exit_handlers_and_keeps_its_code() -> None:
+    code = (
+        "import atexit, sys; atexit.register(lambda: print('bye', flush=True));"
+        "sys.argv = ['atri', 'search']; from atri_cli.__main__ import program; program()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == "bye\n"
+    assert "Nothing to search for" in done.stderr

@@ -132,7 +132,7 @@ def test_wheel_says_what_it_is(metadata: Message, wheel_names: set[str]) -> None
 def test_wheel_brings_the_command(wheel: Path, wheel_names: set[str]) -> None:
     (name,) = (name for name in wheel_names if name.endswith("entry_points.txt"))
     with zipfile.ZipFile(wheel) as archive:
-        assert "atri = atri_cli.__main__:main" in archive.read(name).decode()
+        assert "atri = atri_cli.__main__:program" in archive.read(name).decode()
 
 
 def test_base_installation_is_light() -> None:

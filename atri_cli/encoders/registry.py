@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,7 +29,7 @@ class ModelFolders(Protocol):
 
 def embedded_dir() -> Path:
     """The folder of the models that come with the package."""
-    return Path(str(files("atri_cli"))) / "models"
+    return Path(__file__).parents[1] / "models"
 
 
 def find_model(name_or_path: str | None, settings: ModelFolders) -> ModelCard:

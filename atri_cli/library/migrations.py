@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from importlib.resources import files
 from pathlib import Path
 
 from atri_cli.errors import LibraryError, LibraryTooNewError
@@ -12,7 +11,7 @@ APPLICATION_ID = 0x61747269  # "atri", at byte 68 of the file
 
 
 def _schema() -> str:
-    return files("atri_cli.library").joinpath("schema.sql").read_text(encoding="utf-8")
+    return Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 
 
 # Migration n brings a database from version n - 1 to n. Append, never edit.
