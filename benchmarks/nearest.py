@@ -55,7 +55,7 @@ def hnsw_and_exact(options: Options, table: Table) -> None:
         Row(
             "HNSW query, median",
             f"{by_graph:.2f} ms",
-            f"numpy in memory {in_memory:.1f} ms, from the database {by_scan:.0f} ms",
+            f"numpy in memory {in_memory:.1f} ms, from the library {by_scan:.0f} ms",
             "2 ms",
             by_graph < 2,
         ),

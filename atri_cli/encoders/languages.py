@@ -87,6 +87,18 @@ def canonical(tag: str) -> str:
     return "-".join(part for part in parts if part) + match["variants"] + match["private"]
 
 
+def known(tag: str) -> str:
+    """The canonical form of a tag of a language that the table has.
+
+    Raises:
+        UsageError: not a language tag, or of an unknown language, with the nearest known ones.
+    """
+    found = canonical(tag)
+    if found.split("-")[0] not in _BY_CODE:
+        raise _unknown(tag)
+    return found
+
+
 def nllb_code(tag: str, codes: Sequence[str]) -> str:
     """The code among `codes` (such as `fra_Latn`) that a tag names.
 

@@ -1,0 +1,191 @@
+"""The query file: concepts in several languages, one a row, tab-separated with a header.
+
+Columns named by a language tag hold the query in that language (`en-x-2`: a second phrasing);
+`id`, `audio`, `split` and `note` are reserved. It is also the manifest of training. Cells are taken
+as they are: no quotes, no escapes.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from atri_cli.encoders.languages import known
+from atri_cli.errors import UsageError
+
+RESERVED = ("id", "audio", "split", "note")
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+LONGEST_LINE = 1_000_000  # characters; a longer one is no table
+
+
+@dataclass(frozen=True)
+class QueryRow:
+    """One concept: language tag → its phrasings (one or more), and the right answers, if known."""
+
+    id: str
+    texts: Mapping[str, tuple[str, ...]]
+    audio: tuple[str, ...] = ()
+    split: str = ""
+    note: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class QueryFile:
+    """All rows; `languages` in the order of their columns."""
+
+    languages: tuple[str, ...]
+    rows: tuple[QueryRow, ...]
+    has_audio: bool
+
+
+@dataclass(frozen=True)
+class _Column:
+    """`name` is a reserved name, or the language of a text."""
+
+    name: str
+    is_text: bool
+
+
+def read_queries(path: Path) -> QueryFile:
+    """Read a query file: UTF-8, or UTF-16 with its mark; any line ends.
+
+    Raises:
+        UsageError: it cannot be read or is no such table; says where: line, column, and what to do.
+    """
+    lines = _lines(path)
+    columns = _header(path, next(lines, None))
+    rows: dict[str, QueryRow] = {}
+    for number, line in lines:
+        if not line.strip():
+            continue
+        row = _row(path, number, line, columns, len(rows) + 1)
+        if row.id in rows:
+            what = f"The id `{row.id}` stands in line {rows[row.id].line} already."
+            raise _error(path, number, what, "Give every row an id of its own.")
+        rows[row.id] = row
+    if not rows:
+        raise UsageError(f"`{path}` has a header and no rows.", hint="Write one concept a line.")
+    languages = tuple(dict.fromkeys(column.name for column in columns if column.is_text))
+    return QueryFile(languages, tuple(rows.values()), any(row.audio for row in rows.values()))
+
+
+def write_queries(path: Path, rows: Sequence[QueryRow], languages: Sequence[str]) -> None:
+    """Write rows as `read_queries` reads them; white space inside a cell becomes one space.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    most = {tag: max((len(row.texts.get(tag, ())) for row in rows), default=1) for tag in languages}
+    texts = [(tag, place) for tag in languages for place in range(max(1, most[tag]))]
+    optional = [name for name in ("audio", "split") if any(getattr(row, name) for row in rows)]
+    notes = ["note"] if any(row.note for row in rows) else []
+    header = [tag if not place else f"{tag}-x-{place + 1}" for tag, place in texts]
+    lines = [["id", *optional, *header, *notes]]
+    for row in rows:
+        cells = [row.texts.get(tag, ())[place : place + 1] for tag, place in texts]
+        facts = {"audio": "|".join(row.audio), "split": row.split}
+        found = [row.id, *(facts[name] for name in optional), *("".join(cell) for cell in cells)]
+        lines.append([*found, *(row.note for _ in notes)])
+    text = "".join("\t".join(" ".join(cell.split()) for cell in line) + "\n" for line in lines)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"Cannot write `{path}`.", why=f"{error.strerror}.") from error
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line number from 1, and its text without the end; read bit by bit."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+        encoding = next((name for mark, name in BOMS if start.startswith(mark)), "utf-8")
+        with path.open(encoding=encoding, errors="surrogateescape") as text:
+            yield from _checked(path, text)
+    except OSError as error:
+        raise UsageError(f"Cannot read `{path}`.", why=f"{error.strerror}.") from error
+    except UnicodeError as error:
+        raise UsageError(f"`{path}` is not UTF-8 text.", why=f"{error}.") from error
+
+
+def _checked(path: Path, text: TextIO) -> Iterator[tuple[int, str]]:
+    number = 0
+    while line := text.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise _error(path, number, "The line is too long for a table of queries.", "")
+        for place, char in enumerate(line, start=1):
+            if char == "\0" or "\ud800" <= char <= "\udfff":
+                kind = "a zero byte" if char == "\0" else "a byte that is not UTF-8"
+                what = f"Character {place} is {kind}."
+                raise _error(path, number, what, "Save the table as UTF-8 text, tab-separated.")
+        yield number, line.rstrip("\r\n")
+
+
+def _header(path: Path, first: tuple[int, str] | None) -> list[_Column]:
+    if first is None or not first[1].strip():
+        raise UsageError(
+            f"`{path}` does not begin with a header.",
+            hint="Its first line names the columns, with tabs between them: `id`, `en`, `fr`.",
+        )
+    names = [name.strip() for name in first[1].split("\t")]
+    columns = [_column(path, place, name) for place, name in enumerate(names, start=1)]
+    if not any(column.is_text for column in columns):
+        hint = "Add one, such as `en`; columns are separated by tabs."
+        raise _error(path, 1, "No column is named by a language.", hint)
+    seen: set[str] = set()
+    for place, name in enumerate(names, start=1):
+        key = name.lower() if name.lower() in RESERVED else known(name)
+        if key in seen:
+            hint = f"A second phrasing is called `{key}-x-2`."
+            raise _error(path, 1, f"The column `{name}` is there twice.", hint, place)
+        seen.add(key)
+    return columns
+
+
+def _column(path: Path, place: int, name: str) -> _Column:
+    if name.lower() in RESERVED:
+        return _Column(name.lower(), False)
+    if not name:
+        raise _error(path, 1, "A column has no name.", "Name it, or take its tab away.", place)
+    try:
+        return _Column(known(name).split("-x-")[0], True)
+    except UsageError as error:
+        hint = error.hint if error.hint.startswith("Did") else ""
+        reserved = "A column is a language tag or one of `id`, `audio`, `split`, `note`."
+        what = f"`{name}` is no language."
+        raise _error(path, 1, what, f"{hint} {reserved}".strip(), place) from None
+
+
+def _row(path: Path, number: int, line: str, columns: Sequence[_Column], count: int) -> QueryRow:
+    cells = [cell.strip() for cell in line.split("\t")]
+    if len(cells) != len(columns):
+        what = f"It has {len(cells)} cells, and the header {len(columns)}."
+        hint = "Separate cells by one tab each, empty ones too."
+        raise _error(path, number, what, hint, min(len(cells), len(columns)) + 1)
+    facts = dict.fromkeys(RESERVED, "")
+    texts: dict[str, tuple[str, ...]] = {}
+    for column, cell in zip(columns, cells, strict=True):
+        if not column.is_text:
+            facts[column.name] = cell
+        elif cell:
+            texts[column.name] = (*texts.get(column.name, ()), cell)
+    if not texts:
+        raise _error(path, number, "It asks for nothing: no language has a text.", "")
+    names = [column.name for column in columns]
+    if "id" in names and not facts["id"]:
+        raise _error(path, number, "The id is empty.", "", names.index("id") + 1)
+    audio = tuple(part.strip() for part in facts["audio"].split("|") if part.strip())
+    return QueryRow(facts["id"] or str(count), texts, audio, facts["split"], facts["note"], number)
+
+
+def _error(path: Path, line: int, what: str, hint: str, column: int = 0) -> UsageError:
+    place = f"line {line}, column {column}" if column else f"line {line}"
+    return UsageError(f"`{path}`, {place}: {what}", hint=hint)
