@@ -1,0 +1,154 @@
+"""Chunks give the gradient of the whole batch, in less memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.gradcache import encode_in_chunks, refuse_batch_statistics
+from train.losses import get_loss
+
+K, N = 8, 12
+
+
+class Towers(nn.Module):
+    """Two small towers that share a layer."""
+
+    def __init__(self, dropout: float, dtype: torch.dtype, width: int = 32) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.drop = nn.Dropout(dropout)
+        self.audio = nn.Sequential(nn.Linear(6, width), nn.GELU(), self.drop)
+        self.text = nn.Sequential(nn.Linear(4, width), nn.GELU(), self.drop)
+        self.shared = nn.Linear(width, 8)
+        self.to(dtype)
+
+    def encode_audio(self, rows: Tensor) -> Tensor:
+        return F.normalize(self.shared(self.audio(rows)), dim=-1)
+
+    def encode_text(self, rows: Tensor, gain: Tensor) -> Tensor:
+        return F.normalize(self.shared(self.text(rows * gain)), dim=-1)
+
+
+def gradients(
+    towers: Towers, chunk: int | None, loss_name: str = "kcl", n: int = N, k: int = K
+) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    dtype = towers.shared.weight.dtype
+    sounds = torch.randn(n, 6, generator=generator, dtype=dtype)
+    words = torch.randn(k * n, 4, generator=generator, dtype=dtype)
+    drawn = get_loss(loss_name).draw(
+        torch.ones(k, n).bool(), 0, torch.rand(k + 1, n, generator=generator)
+    )
+    language, clip = drawn.nonzero(as_tuple=True)
+    chosen = words.unflatten(0, (k, n))[language, clip]
+    torch.manual_seed(7)
+    audio = encode_in_chunks(towers.encode_audio, (sounds,), chunk)
+    text = encode_in_chunks(
+        towers.encode_text, (chosen, torch.ones(len(chosen), 1).to(dtype)), chunk
+    )
+    texts = torch.zeros(k, n, 8, dtype=dtype).index_put((language, clip), text.vectors)
+    loss = get_loss(loss_name).to(dtype)(audio.vectors, texts, drawn, 0.1)
+    torch.autograd.backward(loss)
+    audio.backward()
+    text.backward()
+    found = [parameter.grad.clone() for parameter in towers.parameters()]
+    towers.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("loss", ["kcl", "cacl", "kcl-joint+jsd"])
+def test_the_gradient_is_that_of_the_whole_batch(
+    loss: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    towers = Towers(0.0, dtype)
+    for chunked, whole in zip(
+        gradients(towers, 5, loss), gradients(towers, None, loss), strict=True
+    ):
+        torch.testing.assert_close(chunked, whole, atol=tolerance, rtol=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(1, 9), k=st.integers(1, 4), chunk=st.integers(1, 50))
+def test_any_size_of_chunk(n: int, k: int, chunk: int) -> None:
+    towers = Towers(0.0, torch.float64)
+    for chunked, whole in zip(
+        gradients(towers, chunk, n=n, k=k), gradients(towers, None, n=n, k=k), strict=True
+    ):
+        torch.testing.assert_close(chunked, whole, atol=1e-10, rtol=0)
+
+
+def test_dropout_is_the_same_in_both_passes() -> None:
+    # One chunk of everything draws what the whole batch draws.
+    towers = Towers(0.4, torch.float64)
+    for chunked, whole in zip(gradients(towers, K * N), gradients(towers, None), strict=True):
+        torch.testing.assert_close(chunked, whole, atol=1e-10, rtol=0)
+
+
+def test_small_chunks_with_dropout_are_exact_too() -> None:
+    towers = Towers(0.4, torch.float64)
+    rows = torch.randn(7, 6, dtype=torch.float64)
+    torch.manual_seed(3)
+    chunked = encode_in_chunks(towers.encode_audio, (rows,), 2)
+    torch.autograd.backward(chunked.vectors.pow(3).sum())
+    after = torch.get_rng_state()
+    chunked.backward()
+    assert torch.equal(torch.get_rng_state(), after)
+    found = towers.shared.weight.grad.clone()
+    towers.zero_grad()
+    torch.manual_seed(3)
+    whole = torch.cat([towers.encode_audio(part) for part in rows.split(2)])
+    torch.testing.assert_close(chunked.vectors, whole)
+    torch.autograd.backward(whole.pow(3).sum())
+    torch.testing.assert_close(found, towers.shared.weight.grad)
+
+
+@contextmanager
+def counted() -> Iterator[list[int]]:
+    """The most bytes that autograd held at once for backward passes, in `[0]`."""
+    live, most = 0, [0]
+
+    class Held:
+        def __init__(self, tensor: Tensor) -> None:
+            nonlocal live
+            self.tensor, self.size = tensor, tensor.numel() * tensor.element_size()
+            live += self.size
+            most[0] = max(most[0], live)
+
+        def __del__(self) -> None:
+            nonlocal live
+            live -= self.size
+
+    with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
+        yield most
+
+
+def test_memory_does_not_grow_with_languages() -> None:
+    towers = Towers(0.0, torch.float32, width=1024)  # beside which the scores of a batch are small
+    found = {}
+    for name, loss, chunk in (("cacl", "cacl", None), ("kcl", "kcl", None), ("chunks", "kcl", 24)):
+        with counted() as most:
+            gradients(towers, chunk, loss, n=24)
+        found[name] = most[0]
+    assert found["kcl"] > 2 * found["cacl"]
+    assert found["chunks"] <= 1.25 * found["cacl"]
+
+
+def test_refusals() -> None:
+    towers = Towers(0.0, torch.float32)
+    with pytest.raises(ValueError, match="at least one row"):
+        encode_in_chunks(towers.encode_audio, (torch.ones(3, 6),), 0)
+    with pytest.raises(ValueError, match="nothing"):
+        encode_in_chunks(towers.encode_audio, (torch.ones(0, 6),), 2)
+    norm = nn.Sequential(nn.BatchNorm1d(3))
+    with pytest.raises(ValueError, match="batch statistics"):
+        refuse_batch_statistics(norm)
+    refuse_batch_statistics(norm.eval())
