@@ -30,8 +30,9 @@ class TrainPlan:
     """Everything that decides the result of a run.
 
     `languages` in order, the first English one the anchor (else the first); `chunk` rows are
-    encoded at a time (None: all); `patience` epochs without a better score end the run (0: never); `warmup`
-    is the share of steps in which the rate rises, before a cosine takes it down to 0.
+    encoded at a time (None: all); `patience` epochs without a better score end the run
+    (0: never); `warmup` is the share of steps in which the rate rises, before a cosine takes it
+    down to 0.
     """
 
     loss: str = "kcl"
