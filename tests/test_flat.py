@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from tests.vector_data import add_files, clustered, make_store, remove_files
 
 DIM = 7  # odd: records are padded
 COUNT = 3000
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +151,39 @@ def test_a_full_disk_leaves_the_old_one(store: Store, monkeypatch: pytest.Monkey
     with pytest.raises(LibraryError, match="vectors' cache"):
         flat.refresh(store)
     assert sorted(path.name for path in store.path.parent.glob("vectors*")) == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from atri_cli.library import flat
+from atri_cli.library.store import Store
+from tests.vector_data import PIPELINE, add_files, clustered, remove_files
+flat.SMALLEST = 10
+with Store.open(Path(sys.argv[1]), pipeline_id=PIPELINE, dim=7, model="test") as store:
+    for round in range(1000):
+        add_files(store, clustered(400, 7, round))
+        if round % 3 == 2:
+            remove_files(store, [round + 1])
+        flat.refresh(store)
+        print(round, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_kills_at_random_moments(store: Store) -> None:
+    random = np.random.default_rng(0)
+    folder = store.path.parent
+    for _ in range(8):
+        command = [sys.executable, "-c", WRITER, str(folder)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
+        assert process.stdout is not None
+        process.stdout.readline()  # it writes now
+        time.sleep(random.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+        found = contents(store)
+        if found is not None:
+            assert_same(store)
+    flat.refresh(store)
+    assert_same(store)
