@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +11,7 @@ from torch.nn import functional as F
 
 from train.gradcache import encode_in_chunks, refuse_batch_statistics
 from train.losses import get_loss
+from train.memory import saved_bytes
 
 K, N = 8, 12
 
@@ -111,33 +109,14 @@ def test_small_chunks_with_dropout_are_exact_too() -> None:
     torch.testing.assert_close(found, towers.shared.weight.grad)
 
 
-@contextmanager
-def counted() -> Iterator[list[int]]:
-    """The most bytes that autograd held at once for backward passes, in `[0]`."""
-    live, most = 0, [0]
-
-    class Held:
-        def __init__(self, tensor: Tensor) -> None:
-            nonlocal live
-            self.tensor, self.size = tensor, tensor.numel() * tensor.element_size()
-            live += self.size
-            most[0] = max(most[0], live)
-
-        def __del__(self) -> None:
-            nonlocal live
-            live -= self.size
-
-    with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
-        yield most
-
-
 def test_memory_does_not_grow_with_languages() -> None:
     towers = Towers(0.0, torch.float32, width=1024)  # beside which the scores of a batch are small
     found = {}
     for name, loss, chunk in (("cacl", "cacl", None), ("kcl", "kcl", None), ("chunks", "kcl", 24)):
-        with counted() as most:
+        with saved_bytes() as most:
             gradients(towers, chunk, loss, n=24)
-        found[name] = most[0]
+        found[name] = most.peak
+        assert most.now == 0
     assert found["kcl"] > 2 * found["cacl"]
     assert found["chunks"] <= 1.25 * found["cacl"]
 
