@@ -8,34 +8,60 @@ from typing import Any
 
 import pytest
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import Tensor, distributed, multiprocessing, nn
 from torch.nn import functional as F
 
 from train.gather import gather, mean_gradients, rank, sum_gradients
+from train.gradcache import encode_in_chunks
 from train.losses import get_loss
 
 N, K, WORLD = 6, 3, 2
+LOSSES = ("kcl", "cacl")
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="torch without distributed")
 
 
-def step(loss_name: str, mine: slice) -> dict[str, Any]:
-    """One backward pass over the clips of `mine`; loss and gradients."""
+def step(loss_name: str, mine: slice, chunk: int | None = None) -> dict[str, Any]:
+    """One backward pass over the clips of `mine`; loss and gradients.
+
+    Some captions are missing, two clips of different processes clash, only the first process uses
+    `extra`, and none uses `idle`.
+    """
     torch.manual_seed(0)
     audio, text = nn.Linear(5, 4).double(), nn.Linear(3, 4).double()
     log_tau = nn.Parameter(torch.tensor(-1.5, dtype=torch.float64))
+    extra, idle = (nn.Parameter(torch.ones(4, dtype=torch.float64)) for _ in range(2))
     sounds = torch.randn(N, 5, dtype=torch.float64)
     words = torch.randn(K, N, 3, dtype=torch.float64)
     loss = get_loss(loss_name)
-    drawn = loss.draw(torch.ones(K, N).bool(), 0, torch.rand(K + 1, N))
-    a = gather(F.normalize(audio(sounds[mine]), dim=-1))
-    t = gather(F.normalize(text(words[:, mine]), dim=-1).transpose(0, 1).contiguous())
-    d = gather(drawn[:, mine].T.contiguous())
-    value = loss(a, t.transpose(0, 1), d.T, log_tau.exp())
+    drawn = loss.draw(torch.rand(K, N) > 0.2, 0, torch.rand(K + 1, N))
+    clash = torch.zeros(N, N, dtype=torch.bool)
+    clash[1, 4] = clash[4, 1] = True
+
+    def encode_audio(rows: Tensor, is_first: Tensor) -> Tensor:
+        found = audio(rows)
+        return F.normalize(found + extra * is_first if is_first.any() else found, dim=-1)
+
+    def encode_text(rows: Tensor) -> Tensor:
+        return F.normalize(text(rows), dim=-1)
+
+    is_first = torch.arange(N)[:, None] == 0
+    a = encode_in_chunks(encode_audio, (sounds[mine], is_first[mine]), chunk)
+    t = encode_in_chunks(encode_text, (words[:, mine].transpose(0, 1),), chunk)
+    value = loss(
+        gather(a.vectors),
+        gather(t.vectors).transpose(0, 1),
+        gather(drawn[:, mine].T).T,
+        log_tau.exp(),
+        clash=clash,
+    )
     torch.autograd.backward(value)
-    sum_gradients([*audio.parameters(), *text.parameters()])
+    a.backward()
+    t.backward()
+    towers = [*audio.parameters(), *text.parameters(), extra, idle]
+    sum_gradients(towers)
     mean_gradients([log_tau])
-    found = [*audio.parameters(), *text.parameters(), log_tau]
-    return {"loss": value.detach(), "gradients": [one.grad for one in found]}
+    assert idle.grad is None
+    return {"loss": value.detach(), "gradients": [one.grad for one in (*towers[:-1], log_tau)]}
 
 
 def work(number: int, folder: str) -> None:
@@ -43,9 +69,11 @@ def work(number: int, folder: str) -> None:
     address = f"file://{folder}/meeting"
     distributed.init_process_group("gloo", init_method=address, rank=number, world_size=WORLD)
     half = N // WORLD
-    found = {
-        name: step(name, slice(number * half, (number + 1) * half)) for name in ("kcl", "cacl")
+    mine = slice(number * half, (number + 1) * half)
+    found: dict[str, Any] = {
+        f"{name} {chunk}": step(name, mine, chunk) for name in LOSSES for chunk in (None, 2)
     }
+    found["numbers"] = gather(torch.tensor([[number, 7]]))
     try:
         gather(torch.zeros(1 + number))
         found["unequal"] = "taken"
@@ -60,11 +88,13 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
     multiprocessing.spawn(work, (str(tmp_path),), nprocs=WORLD)
     for number in range(WORLD):
         found = torch.load(tmp_path / f"{number}.pt", weights_only=True)
-        for name in ("kcl", "cacl"):
+        for name in LOSSES:
             alone = step(name, slice(None))
-            torch.testing.assert_close(found[name]["loss"], alone["loss"], atol=1e-9, rtol=0)
-            for got, wanted in zip(found[name]["gradients"], alone["gradients"], strict=True):
-                torch.testing.assert_close(got, wanted, atol=1e-6, rtol=0)
+            for part in (found[f"{name} None"], found[f"{name} 2"]):
+                torch.testing.assert_close(part["loss"], alone["loss"], atol=1e-9, rtol=0)
+                for got, wanted in zip(part["gradients"], alone["gradients"], strict=True):
+                    torch.testing.assert_close(got, wanted, atol=1e-9, rtol=0)
+        assert found["numbers"].tolist() == [[0, 7], [1, 7]]
         assert found["unequal"] == "the processes hold different numbers of rows: [1, 2]"
 
 

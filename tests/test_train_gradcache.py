@@ -121,6 +121,71 @@ def test_memory_does_not_grow_with_languages() -> None:
     assert found["chunks"] <= 1.25 * found["cacl"]
 
 
+def test_memory_is_that_of_one_chunk() -> None:
+    towers = Towers(0.0, torch.float32, width=256)
+    rows = torch.randn(60, 6)
+    with saved_bytes() as alone:
+        torch.autograd.backward(towers.encode_audio(rows[:10].clone()).sum())
+    with saved_bytes() as saved:
+        chunked = encode_in_chunks(towers.encode_audio, (rows,), 10)
+        assert saved.peak == 0
+        torch.autograd.backward(chunked.vectors.sum())
+        chunked.backward()
+    assert saved.peak == alone.peak + rows[10:].nbytes  # of the inputs, all rows stay
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_both_passes_have_the_autocast_of_the_first(inside: bool) -> None:
+    torch.manual_seed(0)
+    tower = nn.Sequential(nn.Linear(6, 32), nn.GELU(), nn.Linear(32, 8))
+    seen: list[torch.dtype] = []
+    tower[2].register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    rows, weights = torch.randn(7, 6), torch.randn(7, 8)
+
+    def learn(chunk: int | None) -> list[Tensor]:
+        tower.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            chunked = encode_in_chunks(tower, (rows,), chunk)
+        with torch.autocast("cpu", torch.bfloat16, enabled=inside):
+            torch.autograd.backward((chunked.vectors.float() * weights).sum())
+            chunked.backward()
+            assert torch.is_autocast_enabled("cpu") == inside
+        return [parameter.grad.clone() for parameter in tower.parameters()]
+
+    for chunked, whole in zip(learn(3), learn(None), strict=True):
+        torch.testing.assert_close(chunked, whole, atol=0.05, rtol=0.05)
+    assert seen == [torch.bfloat16] * (3 + 3 + 1)
+
+
+def test_a_frozen_encoder_is_not_run_again() -> None:
+    tower = nn.Linear(6, 8).requires_grad_(False)
+    runs: list[int] = []
+    tower.register_forward_hook(lambda *_: runs.append(1))
+    chunked = encode_in_chunks(tower, (torch.randn(9, 6),), 2)
+    torch.autograd.backward(chunked.vectors.sum())
+    chunked.backward()
+    assert len(runs) == 5 + 1
+    assert tower.weight.grad is None
+
+
+def test_vectors_outside_the_loss_teach_nothing() -> None:
+    tower = nn.Linear(6, 8)
+    encode_in_chunks(tower, (torch.randn(9, 6),), 2).backward()
+    assert tower.weight.grad is None
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d(8), nn.BatchNorm1d(8, track_running_stats=False)])
+def test_batch_statistics_are_refused_where_they_run(norm: nn.Module) -> None:
+    tower = nn.Sequential(nn.Linear(6, 8), norm)
+    rows = torch.randn(9, 6)
+    with pytest.raises(ValueError, match="batch statistics"):
+        encode_in_chunks(tower, (rows,), 3)
+    encode_in_chunks(tower, (rows,), None)
+    encode_in_chunks(tower[0], (rows,), 3)
+    fixed = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8)).eval()
+    assert encode_in_chunks(fixed, (rows,), 3).vectors.shape == (9, 8)
+
+
 def test_refusals() -> None:
     towers = Towers(0.0, torch.float32)
     with pytest.raises(ValueError, match="at least one row"):

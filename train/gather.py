@@ -5,6 +5,18 @@ batch. `gather` passes back to each process only the gradient of its own rows, a
 computes it; every process has the same loss, so what its parameters lack are the parts that the
 others computed, and `sum_gradients` adds them up. The result is the gradient of one process with
 the whole batch.
+
+What a loop does with N clips a process, K languages, D dimensions:
+
+    a = gather(audio)                                     # [N, D] → [processes · N, D]
+    t = gather(texts.transpose(0, 1)).transpose(0, 1)     # [K, N, D] → [K, processes · N, D]
+    d = gather(drawn.T).T                                 # bool [K, N] likewise
+    loss(a, t, d, log_tau.exp(), clash=…).backward()      # clash of the whole batch; not divided
+    sum_gradients(parameters of the towers)
+    mean_gradients([log_tau, *loss.parameters()])
+
+With chunks (`train.gradcache`) gather their `vectors`, and run their `backward` before
+`sum_gradients`. A batch norm in train mode sees the clips of its own process only.
 """
 
 from __future__ import annotations
@@ -29,9 +41,10 @@ def gather(rows: Tensor) -> Tensor:
     """Rows of all processes in the order of their ranks, [processes · n, …].
 
     Floating rows keep their gradient: this process's own part of the result is `rows` itself.
+    Masks and indices (bool, int) have none.
 
     Raises:
-        ValueError: the processes have different numbers of rows.
+        ValueError: the processes have different numbers of rows; raised in each of them.
     """
     if not _together():
         return rows
@@ -48,28 +61,37 @@ def gather(rows: Tensor) -> Tensor:
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Add up the gradients of all processes, after each has run the loss backward.
 
-    Parameters that took no part in a process count as zero there. Parameters which enter the loss
-    behind `gather` (a learned temperature) have their whole gradient in every process: average
-    those with `mean_gradients`.
+    All processes give the same parameters in the same order; frozen ones are left alone. A
+    parameter that took no part in a process counts as zero there; one that took part in none keeps
+    `grad` None, so that the optimiser passes over it as it would in one process. Parameters which
+    enter the loss behind `gather` (a learned temperature) have their whole gradient in every
+    process: average those with `mean_gradients`.
     """
-    if _together():
-        for parameter in parameters:
-            _reduce(parameter)
+    _reduce(parameters)
 
 
 def mean_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Average gradients that every process has computed as a whole."""
-    if _together():
-        for parameter in parameters:
-            _reduce(parameter)
-            assert parameter.grad is not None
-            parameter.grad /= processes()
+    for gradient in _reduce(parameters):
+        gradient.div_(processes())
 
 
-def _reduce(parameter: nn.Parameter) -> None:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    distributed.all_reduce(parameter.grad)
+def _reduce(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """Sum over the processes, in place; gives back the gradients that any process has."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    if not trained or not _together():
+        return []
+    here = [parameter.grad is not None for parameter in trained]
+    used = torch.tensor(here, dtype=torch.int32, device=trained[0].device)
+    distributed.all_reduce(used)
+    found = []
+    for parameter, count in zip(trained, used.tolist(), strict=True):
+        if count:
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            distributed.all_reduce(gradient)
+            parameter.grad = gradient
+            found.append(gradient)
+    return found
 
 
 def _together() -> bool:
