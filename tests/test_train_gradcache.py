@@ -134,6 +134,25 @@ def test_memory_is_that_of_one_chunk() -> None:
     assert saved.peak == alone.peak + rows[10:].nbytes  # of the inputs, all rows stay
 
 
+def test_a_dropped_graph_holds_nothing() -> None:
+    x = torch.ones(10, requires_grad=True)
+    with saved_bytes() as saved:
+        y = x.exp()  # saves its own output
+        z = y[:5].sin() + y[5:].sin()
+        assert saved.now == 40  # one storage
+        del y, z
+        assert (saved.now, saved.peak) == (0, 40)
+
+
+def test_counting_changes_no_gradient() -> None:
+    towers = Towers(0.0, torch.float64)
+    plain = gradients(towers, 5)
+    with saved_bytes():
+        counted = gradients(towers, 5)
+    for one, other in zip(counted, plain, strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_both_passes_have_the_autocast_of_the_first(inside: bool) -> None:
     torch.manual_seed(0)

@@ -30,7 +30,7 @@ def saved_bytes() -> Iterator[SavedBytes]:
 
     class Held:
         def __init__(self, tensor: Tensor) -> None:
-            self.tensor = tensor
+            self.tensor = tensor.detach()  # else an output would keep its own node alive
             storage = tensor.untyped_storage()
             self.place, self.size = storage.data_ptr(), storage.nbytes()
             holders[self.place] = holders.get(self.place, 0) + 1
