@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.train_tools import clips
-from train.views import SILENCE, Views, crop, to_log, to_power
+from train.data.augment import crop
+from train.views import SILENCE, Views, to_log, to_power
 
 
 @given(st.lists(st.floats(-1.0, 3.0), min_size=1, max_size=20))

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from train.data.augment import crop
 from train.melcache import CachedClip, frames
 from train.towers.audio import TAIL, AudioNet
-from train.views import crop
 
 FIRST = TAIL + 1  # the stage the tail begins with: the stem comes before the blocks
 

@@ -13,21 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from train.data.augment import crop
 from train.melcache import CachedClip
 from train.towers.mel import LOG_FLOOR, N_MELS
 
 SILENCE = (float(np.log(LOG_FLOOR)) + 4.5) / 5.0
-
-
-def crop(
-    mel: NDArray[np.float16], length: int, rng: np.random.Generator | None
-) -> NDArray[np.float16]:
-    """`length` frames of a clip: a random place (the start without `rng`); short clips loop."""
-    if len(mel) < length:
-        mel = np.tile(mel, (-(-length // len(mel)), 1))
-    last = len(mel) - length
-    start = int(rng.integers(last + 1)) if rng is not None else 0
-    return mel[start : start + length]
 
 
 def to_power(mel: Tensor) -> Tensor:
