@@ -22,7 +22,9 @@ from tests.trainer_tools import LANGUAGES, PLAN, Tiny, make_clips
 from train import checkpoints
 from train.batches import Batches
 from train.checkpoints import FACTS, load_checkpoint, save_checkpoint
-from train.trainer import BEST, METRICS, Progress, Trainer, TrainPlan
+from train.plan import TrainPlan
+from train.runlog import METRICS
+from train.trainer import BEST, Progress, Trainer
 
 
 def train(out: Path, plan: TrainPlan = PLAN, **options: object) -> Tiny:

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.trainer import Trainer, TrainPlan
+from train.plan import TrainPlan
+from train.trainer import Trainer
 from train.types import Clip, Inputs, TwoTower
 
 LANGUAGES = ("en", "fr", "de")
-PLAN = TrainPlan(languages=LANGUAGES, epochs=4, batch_size=8, lr=0.02, chunk=5, patience=0)
+PLAN = TrainPlan(
+    languages=LANGUAGES, epochs=4, batch_size=8, lr=0.02, chunk=5, patience=0, learn_tau=True
+)
 
 
 class Tiny(TwoTower):

@@ -4,53 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from atri_cli.errors import AtriError, UsageError
 from train.batches import Batch, Batches
 from train.checkpoints import Facts, fill, load_checkpoint, save_checkpoint, state_of
-from train.gradcache import encode_in_chunks
+from train.gather import processes, rank
+from train.interrupts import Interrupt
 from train.losses import get_loss
+from train.objective import Forward, forward, reduce_gradients
+from train.plan import LOWEST_TAU, TrainPlan, prepare
+from train.runlog import RunLog
 from train.types import Clip, TwoTower
 
-METRICS = "metrics.jsonl"
 BEST = "best"
 Score = Callable[[TwoTower], Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class TrainPlan:
-    """Everything that decides the result of a run.
-
-    `languages` in order, the first English one the anchor (else the first); `chunk` rows are
-    encoded at a time (None: all); `patience` epochs without a better score end the run
-    (0: never); `warmup` is the share of steps in which the rate rises, before a cosine takes it
-    down to 0.
-    """
-
-    loss: str = "kcl"
-    languages: tuple[str, ...] = ("en", "fr", "de", "es", "nl", "ca", "ja", "zh")
-    epochs: int = 10
-    batch_size: int = 24
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.05
-    clip_norm: float = 1.0
-    chunk: int | None = None
-    patience: int = 3
-    seed: int = 0
-
-    @property
-    def anchor(self) -> int:
-        """Number of the anchor language."""
-        return next((k for k, tag in enumerate(self.languages) if tag.split("-")[0] == "en"), 0)
 
 
 @dataclass
@@ -68,6 +41,9 @@ class Progress:
 class Trainer:
     """Trains a model on clips.
 
+    In a process group (torch.distributed) each process encodes its share of every batch; the
+    result is that of one process.
+
     Args:
         model: its trained parameters are those with `requires_grad`.
         clips: to learn from.
@@ -78,10 +54,12 @@ class Trainer:
             better. None: the last weights are the best.
         tell: called after each step.
         save_every: steps between checkpoints, besides one after each epoch.
+        tensorboard: whether to write the log for TensorBoard as well.
 
     Raises:
         UsageError: nothing to learn from, an unknown loss, or another run lies in `out`.
         ModelError: the checkpoint in `out` is damaged or of another architecture.
+        RuntimeMissingError: CUDA or TensorBoard is asked for and not there.
     """
 
     def __init__(
@@ -94,20 +72,34 @@ class Trainer:
         score: Score | None = None,
         tell: Callable[[Progress], None] = lambda _: None,
         save_every: int = 200,
+        tensorboard: bool = False,
     ) -> None:
         torch.manual_seed(plan.seed)
         self.model, self.plan, self.out = model, plan, out
-        self.loss = get_loss(plan.loss).to(model.log_tau.device)
-        self.batches = Batches(clips, plan.languages, plan.batch_size, plan.seed)
+        self.device, self.device_why = prepare(model, plan)
+        self.loss = get_loss(plan.loss).to(self.device)
+        self.batches = Batches(clips, plan.languages, _whole(plan, len(clips)), plan.seed)
         self.score, self.tell, self.save_every = score, tell, save_every
         self.progress = Progress()
         self.trained = [
             p for p in (*model.parameters(), *self.loss.parameters()) if p.requires_grad
         ]
-        if not self.trained:
-            raise UsageError("Every part of the model is frozen.", hint="Try `--freeze towers`.")
-        self.optimiser = torch.optim.AdamW(self.trained, plan.lr, weight_decay=plan.weight_decay)
+        self.optimiser = self._optimiser()
+        self.scaler = torch.amp.GradScaler("cuda", enabled=plan.precision == "fp16")
+        self._whole_state = True
         self._resume()
+        self.log = RunLog(out, self.progress.step, tensorboard) if rank() == 0 else None
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        """Weight decay for matrices; biases, gains and the temperature have none."""
+        matrices = [p for p in self.trained if p.ndim > 1]
+        others = [p for p in self.trained if p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": self.plan.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        kind = torch.optim.AdamW if self.plan.optimizer == "adamw" else torch.optim.Adam
+        return kind([group for group in groups if group["params"]], lr=self.plan.lr)
 
     @property
     def steps(self) -> int:
@@ -117,27 +109,36 @@ class Trainer:
     def run(self) -> Progress:
         """Train to the end, or until validation no longer gets better.
 
-        Ctrl-C saves a checkpoint and is raised again.
+        Ctrl-C ends the step, saves a checkpoint and is raised again.
 
         Raises:
             AtriError: the loss is not finite, or a checkpoint cannot be saved; the last is whole.
         """
         try:
-            while not self.progress.finished:
-                self._epoch()
+            with Interrupt() as interrupt:
+                while not self.progress.finished:
+                    self._epoch(interrupt)
         except KeyboardInterrupt:
-            self._save()
+            if self._whole_state:
+                self._save()
             raise
+        finally:
+            if self.log is not None:
+                self.log.close()
         return self.progress
 
-    def _epoch(self) -> None:
+    def _epoch(self, interrupt: Interrupt) -> None:
         progress = self.progress
         first = progress.step - progress.epoch * len(self.batches)
         for batch in self.batches.epoch(progress.epoch, first):
+            self._whole_state = False
             progress.loss = self.step(batch)
             progress.step += 1
-            self._log({"step": progress.step, "loss": round(progress.loss, 6)})
+            self._whole_state = True
+            self._log({"loss": round(progress.loss, 6)})
             self.tell(progress)
+            if interrupt.asked:
+                raise KeyboardInterrupt
             if progress.step % self.save_every == 0:
                 self._save()
         progress.epoch += 1
@@ -148,88 +149,68 @@ class Trainer:
 
     def step(self, batch: Batch) -> float:
         """One optimiser step; the loss before it."""
-        device = self.model.log_tau.device
-        rng = np.random.default_rng((self.plan.seed, 1, self.progress.step))
-        torch.manual_seed(int(rng.integers(2**62)))
-        drawn = self.loss.draw(batch.present, self.plan.anchor, batch.uniform)
-        language, clip = (index.tolist() for index in drawn.nonzero(as_tuple=True))
-        captions = [
-            (self.plan.languages[k], batch.texts[k][n]) for k, n in zip(language, clip, strict=True)
-        ]
-        sounds = [one.to(device) for one in self.model.collate_audio(batch.clips, rng)]
-        words = [one.to(device) for one in self.model.collate_text(captions)]
-        audio = encode_in_chunks(self.model.encode_audio, tuple(sounds), self.plan.chunk)
-        text = encode_in_chunks(self.model.encode_text, tuple(words), self.plan.chunk)
-        texts = text.vectors.new_zeros((*drawn.shape, self.model.dim))
-        texts = texts.index_put(drawn.to(device).nonzero(as_tuple=True), text.vectors)
-        loss: Tensor = self.loss(
-            audio.vectors,
-            texts,
-            drawn.to(device),
-            self.model.log_tau.exp(),
-            anchor=self.plan.anchor,
-            clash=batch.clash.to(device),
-        )
-        value = float(loss.detach())
+        self.model.train()
+        seed = (self.plan.seed, 1, self.progress.step)
+        found = forward(self.model, self.loss, batch, self.plan, seed)
+        value = float(found.loss.detach())
         if not math.isfinite(value):
-            raise self._not_finite(batch)
+            raise self._not_finite(batch, found)
         self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        audio.backward()
-        text.backward()
+        found.backward(self.scaler.scale)
+        reduce_gradients(self.model, self.loss)
+        self.scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.trained, self.plan.clip_norm)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.lr * self.rate(self.progress.step)
-        self.optimiser.step()
+            group["lr"] = self.plan.rate(self.progress.step, self.steps)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        if self.plan.learn_tau:
+            self.model.log_tau.data.clamp_(min=math.log(LOWEST_TAU))
         return value
 
-    def rate(self, step: int) -> float:
-        """The learning rate at a step, as a share of the plan's."""
-        rise = max(1, round(self.plan.warmup * self.steps))
-        fall = (step - rise) / max(1, self.steps - rise)
-        return (step + 1) / rise if step < rise else (1 + math.cos(math.pi * fall)) / 2
-
-    def _not_finite(self, batch: Batch) -> AtriError:
-        ids = ", ".join(f"`{clip.id}`" for clip in batch.clips[:5])
+    def _not_finite(self, batch: Batch, found: Forward) -> AtriError:
+        suspects = found.suspects() or range(len(batch.clips))
+        ids = ", ".join(f"`{batch.clips[n].id}`" for n in suspects[:5])
         return AtriError(
             f"The loss of step {self.progress.step + 1} is not a finite number.",
-            why=f"Its batch begins with the clips {ids}.",
+            why=f"Its batch has the clips {ids}.",
             hint="The last checkpoint is whole. Listen to these clips, or lower `--lr`.",
         )
 
     def _validate(self) -> None:
         progress = self.progress
+        self.model.eval()
         found = dict(self.score(self.model)) if self.score else {"score": float(progress.epoch)}
         self._log({"epoch": progress.epoch, **found})
         if found["score"] > progress.best:
             progress.best, progress.waited = found["score"], 0
-            save_checkpoint(
-                self.out / BEST, state_of(self.model), {"epoch": progress.epoch, **found}
-            )
+            if rank() == 0:
+                facts = {"epoch": progress.epoch, **found}
+                save_checkpoint(self.out / BEST, state_of(self.model), facts)
         else:
             progress.waited += 1
 
     def _log(self, entry: Mapping[str, float]) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        if self.log is not None:
+            self.log.add(self.progress.step, entry)
 
     # Checkpoints
 
     def _save(self) -> None:
+        if rank() != 0:
+            return
         tensors = {f"model.{name}": one for name, one in state_of(self.model).items()}
         tensors |= {f"loss.{name}": one for name, one in state_of(self.loss).items()}
         for number, parameter in enumerate(self.trained):
             for key, value in self.optimiser.state.get(parameter, {}).items():
                 tensors[f"optimiser.{number}.{key}"] = value
         facts: Facts = {"plan": asdict(self.plan), "progress": asdict(self.progress)}
+        facts["scaler"] = self.scaler.state_dict()
         save_checkpoint(self.out, tensors, facts)
 
     def _resume(self) -> None:
         found = load_checkpoint(self.out)
         if found is None:
-            if (self.out / METRICS).exists():  # killed before its first checkpoint
-                os.replace(self.out / METRICS, self.out / f"{METRICS}.old")
             return
         tensors, facts = found
         self._require_same_plan(facts["plan"])
@@ -242,17 +223,45 @@ class Trainer:
                     key: value if key == "step" else value.to(parameter.device)
                     for key, value in state.items()
                 }
+        if facts.get("scaler"):
+            self.scaler.load_state_dict(facts["scaler"])
         self.progress = Progress(**facts["progress"])
 
     def _require_same_plan(self, saved: Facts) -> None:
         now = json.loads(json.dumps(asdict(self.plan)))
-        changed = [name for name in now if now[name] != saved.get(name)]
+        changed = [name for name in now if now[name] != saved.get(name) and name != "device"]
         if changed:
             words = ", ".join(f"{name} {saved.get(name)} → {now[name]}" for name in changed)
             raise UsageError(
                 f"`{self.out}` holds a run with other settings: {words}.",
                 hint="Give the same settings to continue it, or another folder with `--out`.",
             )
+
+
+def load_best(model: TwoTower, out: Path) -> None:
+    """Put the best weights of a run into its model.
+
+    Raises:
+        ModelError: there are none, they are damaged, or of another architecture.
+    """
+    found = load_checkpoint(out / BEST)
+    if found is not None:
+        fill(model, found[0], out / BEST)
+
+
+def _whole(plan: TrainPlan, clips: int) -> int:
+    """Clips a batch: a multiple of the processes, so that each has as many.
+
+    Raises:
+        UsageError: there are more processes than clips in a batch.
+    """
+    size = min(plan.batch_size, clips) // processes() * processes() if clips else plan.batch_size
+    if not size:
+        raise UsageError(
+            f"A batch of {plan.batch_size} clips cannot be shared by {processes()} processes.",
+            hint="Give a larger `--batch-size`.",
+        )
+    return size
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
