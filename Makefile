@@ -42,7 +42,7 @@ eval: $(VENV)/.installed $(TEST_SOUNDS) ## quality on the test sounds (fetched w
 	$(BIN)/python -m benchmarks.evaluate $(TEST_SOUNDS) $(ARGS)
 
 train-mini: $(VENV)/.installed ## train the embedded model, some hours; DATA=DIR SOUNDS=DIR
-	$(BIN)/atri train --work .train $(if $(DATA),--data "$(DATA)") $(if $(SOUNDS),--sounds "$(SOUNDS)") $(ARGS)
+	$(BIN)/python -m train --work .train $(if $(DATA),--data "$(DATA)") $(if $(SOUNDS),--sounds "$(SOUNDS)") $(ARGS)
 
 docs: $(VENV)/.installed ## write docs/commands.md from the program
 	$(BIN)/python -m atri_cli.commands.reference

@@ -54,7 +54,7 @@ def _run() -> int:
     except AtriError as error:
         if _debugging():
             raise
-        _explain(error)
+        show_error(error)
         return error.exit_code
     except Exception as error:
         if _debugging():
@@ -76,7 +76,8 @@ def _exit_code(app: object) -> int:
     return 0
 
 
-def _explain(error: AtriError) -> None:
+def show_error(error: AtriError) -> None:
+    """What happened, why, and what to type next, on stderr."""
     say(f"Error: {error.what}")
     if error.why:
         say(f"Why: {error.why}")

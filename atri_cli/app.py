@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     Command = Any  # click's, which typer carries under a private name
 
 # In the order of the help; each is a function, or a Typer app called `app`, of its module.
-COMMANDS = ("index", "search", "status", "roots", "doctor", "models", "train")
+COMMANDS = (
+    "index",
+    "search",
+    "status",
+    "roots",
+    "doctor",
+    "models",
+    "train",
+    "export",
+    "evaluate",
+)
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 

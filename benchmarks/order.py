@@ -33,12 +33,12 @@ from train.data.manifest import read_manifest
 from train.data.translate import captions
 from train.e5 import read_packed
 from train.embedded import load_embedded
-from train.evaluation import evaluate
 from train.lower import start_from
 from train.minitowers import Freezing, MiniTowers
 from train.model import TextTower
 from train.phrases import CORE, vocabulary_concepts
 from train.plan import TrainPlan
+from train.scoring import evaluate
 from train.sources import in_validation, read_sources
 from train.tokens import sentencepiece_model
 from train.towers.heads import ProjectionHead

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 from torch.nn import functional as F
 
+from tests.trainer_tools import PLAN, Tiny, make_clips
+from train.clips import Clip
 from train.gather import gather, mean_gradients, rank, sum_gradients
 from train.gradcache import encode_in_chunks
 from train.losses import get_loss
+from train.runlog import METRICS
+from train.trainer import Trainer
+from train.types import Inputs
 
 N, K, WORLD = 6, 3, 2
 LOSSES = ("kcl", "cacl")
@@ -105,3 +114,47 @@ def test_alone_nothing_changes() -> None:
     sum_gradients([parameter])
     mean_gradients([parameter])
     assert parameter.grad is None
+
+
+class Plain(Tiny):
+    """Without noise and dropout, whose numbers differ between one process and two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop.p = 0.0
+
+    def collate_audio(self, clips: Sequence[Clip], rng: np.random.Generator | None) -> Inputs:  # noqa: ARG002
+        return super().collate_audio(clips, None)
+
+
+def learn(folder: Path) -> list[Tensor]:
+    """The weights after a run of the loop."""
+    torch.set_num_threads(1)
+    model = Plain()
+    Trainer(model, make_clips(), replace(PLAN, loss="kcl+jsd"), folder).run()
+    return [one.detach() for one in model.parameters()]
+
+
+def learn_together(number: int, folder: str) -> None:
+    """One of the processes of a run."""
+    address = f"file://{folder}/meeting"
+    distributed.init_process_group("gloo", init_method=address, rank=number, world_size=WORLD)
+    torch.save(learn(Path(folder) / "run"), f"{folder}/weights-{number}.pt")
+    distributed.destroy_process_group()
+
+
+def test_the_loop_learns_the_same_in_two_processes(tmp_path: Path) -> None:
+    multiprocessing.spawn(learn_together, (str(tmp_path),), WORLD)  # type: ignore[no-untyped-call]
+    alone = learn(tmp_path / "alone")
+    for number in range(WORLD):
+        together = torch.load(tmp_path / f"weights-{number}.pt", weights_only=True)
+        for one, other in zip(alone, together, strict=True):
+            torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-4)
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / METRICS).read_text().splitlines()]
+        for name in ("alone", "run")
+    ]
+    assert len(logs[0]) == len(logs[1])
+    for one, other in zip(*logs, strict=True):
+        assert one["step"] == other["step"]
+        assert one.get("loss", 0) == pytest.approx(other.get("loss", 0), abs=1e-4)

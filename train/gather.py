@@ -21,6 +21,7 @@ With chunks (`train.gradcache`) gather their `vectors`, and run their `backward`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import torch
@@ -35,6 +36,23 @@ def processes() -> int:
 def rank() -> int:
     """The number of this process."""
     return distributed.get_rank() if _together() else 0
+
+
+def join_processes() -> None:
+    """Join the group that `torchrun` started this process in: nccl on GPUs, gloo on the CPU.
+
+    Nothing happens in a process of its own.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _together():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def leave_processes() -> None:
+    """Leave the group, if there is one."""
+    if _together():
+        distributed.destroy_process_group()
 
 
 def gather(rows: Tensor) -> Tensor:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from train.batches import Batches
+from train.losses import get_loss
+from train.objective import forward
+from train.plan import TrainPlan
+from train.types import Clip, TwoTower
+
+PROBED = (2, 4)  # clips
 
 
 @dataclass
@@ -50,3 +58,30 @@ def saved_bytes() -> Iterator[SavedBytes]:
 def _tensor_of(held: object) -> Tensor:
     tensor: Tensor = held.tensor  # type: ignore[attr-defined]
     return tensor
+
+
+def estimate(model: TwoTower, plan: TrainPlan, clips: Sequence[Clip]) -> int:
+    """Bytes that a step of this plan needs: weights, gradients, moments, activations, scores.
+
+    Two small batches are encoded; what they hold for the backward pass is taken to grow with the
+    clips, up to a chunk of them. Weights and optimiser are exact, the rest is within a few tenths.
+    """
+    few = list(clips[: PROBED[1]])
+    loss = get_loss(plan.loss)
+    held, drawn = [], 1
+    mode = model.training
+    model.train()
+    for count in PROBED:
+        batch = next(Batches(few[:count], plan.languages, count, plan.seed).epoch(0))
+        drawn = int(loss.draw(batch.present, plan.anchor, batch.uniform).sum())
+        with saved_bytes() as saved:
+            forward(model, loss, batch, replace(plan, chunk=None, precision="fp32"), (0,))
+        held.append(saved.peak)
+    model.train(mode)
+    size = min(plan.batch_size, len(clips))
+    each = max(0, held[1] - held[0]) / (PROBED[1] - PROBED[0])
+    rows = size if plan.chunk is None else min(size, plan.chunk)
+    vectors = 4 * model.dim * (size + drawn / PROBED[1] * size) * 3
+    scores = 4 * size * drawn / PROBED[1] * size * 3
+    weights = sum(4 * one.numel() * (4 if one.requires_grad else 1) for one in model.parameters())
+    return round(weights + each * rows + vectors + scores)

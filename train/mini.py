@@ -1,6 +1,6 @@
 """The recipe of atri-mini, from public packages to a model folder, in resumable stages.
 
-    atri train --data DIR --sounds DIR --work DIR
+    python -m train --data DIR --sounds DIR --work DIR
 
 `mels` caches log-mels of every recording; `audio` teaches the audio tower (train/distill.py);
 `text` fits the text tower (train/textfit.py); `features` runs both over everything; `align` brings

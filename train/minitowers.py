@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from train.phrasetokens import by_length, encode, pad
 from train.towers.audio import features
 from train.towers.freezing import Freeze, blocks_of, freeze
 from train.towers.mel import SAMPLE_RATE, LogMel
-from train.types import Clip, Inputs, TwoTower
+from train.types import Clip, Inputs, Tell, TwoTower
 
 WINDOW_SECONDS, HOP_SECONDS, MIN_SECONDS = 5.0, 4.0, 1.0
 WINDOWS = 4
@@ -37,7 +37,6 @@ WINDOWS = 4
 VIEWS = 2
 """Cached views of a clip: as it is, and augmented."""
 TAU = 0.07
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,7 @@ class MiniTowers(TwoTower):
         self.freezing, self.augment = freezing, augment
         _freeze("audio", audio.net, freezing.audio)
         _freeze("text", text, 0 if freezing.text == "all" else freezing.text)
+        text.tokens.requires_grad_(False)  # rare words stay, and the table keeps its 4 bits
         self._front = LogMel()
         self._rows: dict[str, NDArray[np.float32]] = {}
         self._sounds = CaptionCache(cache, f"sounds {VIEWS} {augment} {_digest(audio.net)}")
@@ -259,17 +259,6 @@ class MiniTowers(TwoTower):
             return F.normalize(self.text.project(inputs[0]), dim=-1)
         found: Tensor = self.text(*inputs)
         return found
-
-    @torch.no_grad()
-    def texts(self, captions: Sequence[Caption]) -> NDArray[np.float32]:
-        """Unit vectors of captions, float32 [n, dim]."""
-        self.eval()
-        device = self.log_tau.device
-        parts = [captions[at : at + 256] for at in range(0, len(captions), 256)]
-        rows = [
-            self.encode_text(*(one.to(device) for one in self.collate_text(part))) for part in parts
-        ]
-        return torch.cat(rows).cpu().numpy()
 
 
 def _freeze(name: str, tower: nn.Module, how: Freeze) -> None:

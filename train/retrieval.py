@@ -5,15 +5,18 @@ Similarities in, figures out; numpy alone, so that evaluation needs no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atri_cli import metrics
-from train.types import Clip
+
+if TYPE_CHECKING:
+    from train.clips import Clip
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -149,9 +152,15 @@ def _intervals(ranks: NDArray[np.int64], gallery: int) -> dict[str, list[float]]
         whole = drawn[(drawn > 0).all(axis=1)]
         mrv = metrics.normalised_mrv(whole, gallery) if len(whole) else float("nan")
         draws.append([*recall, precision, mrv])
-    low, high = np.nanpercentile(np.array(draws), [2.5, 97.5], axis=0)
     names = ("r1", "r10", "map10", "mrv_normalised")
-    return {name: [float(low[n]), float(high[n])] for n, name in enumerate(names)}
+    return {name: _bounds(column) for name, column in zip(names, np.array(draws).T, strict=True)}
+
+
+def _bounds(values: NDArray[np.float64]) -> list[float]:
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return [float("nan")] * 2
+    return [float(bound) for bound in np.percentile(known, [2.5, 97.5])]
 
 
 def retrieval(
@@ -201,6 +210,15 @@ def _similarity(rows: Sequence[Floats | None], audio: Sequence[Floats]) -> Float
     best: Floats = np.maximum.reduceat(matrix @ np.concatenate(audio).T, starts, axis=1)
     best[[place for place, row in enumerate(rows) if row is None]] = -1.0
     return best
+
+
+def for_json(value: Any) -> Any:
+    """A report as JSON holds it: None where there is no number."""
+    if isinstance(value, dict):
+        return {key: for_json(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [for_json(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def table(found: Mapping[str, Any], direction: str = "t2a") -> str:

@@ -119,7 +119,7 @@ def lacks(
         if not is_there(BY_NAME[name], work):
             yield AtriError(
                 f"The stage `{name}` has left no result in `{work}`.",
-                hint=f"Run it first: `atri train --stage {name}` with the same folders.",
+                hint=f"Run it first: `python -m train --stage {name}` with the same folders.",
             )
 
 

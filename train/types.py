@@ -1,37 +1,25 @@
-"""What the parts of fine-tuning share: clips with captions, and the model as the loop sees it."""
+"""The model as the training loop sees it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from atri_cli.errors import AudioError
+from train.clips import Clip
+
+__all__ = ["Clip", "Inputs", "Tell", "TwoTower"]
+
+TEXTS = 256  # captions encoded at a time outside of training
+Tell = Callable[[int, int], None]
 
 Inputs = tuple[Tensor, ...]
 """What a tower reads: tensors with the same first dimension, one row an example."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One sound and what it is called.
-
-    `captions` maps BCP 47 tags to one or more phrasings; a language may be missing. `start` and
-    `end` in seconds choose a part of the file. Clips of one `recording` never stand on both sides
-    of a split. `line` is that of the manifest, for messages; 0 when there is none.
-    """
-
-    id: str
-    audio: Path
-    captions: Mapping[str, tuple[str, ...]]
-    start: float | None = None
-    end: float | None = None
-    split: str = "train"
-    recording: str = ""
-    line: int = 0
-    note: str = field(default="", compare=False)
 
 
 class TwoTower(nn.Module, ABC):
@@ -59,3 +47,35 @@ class TwoTower(nn.Module, ABC):
     @abstractmethod
     def encode_text(self, *inputs: Tensor) -> Tensor:
         """Unit vectors float [n, dim]."""
+
+    def prepare(
+        self,
+        clips: Sequence[Clip],
+        tell: Tell = lambda *_: None,  # noqa: ARG002
+    ) -> tuple[list[Clip], list[AudioError]]:
+        """Do once what serves all epochs; `tell` hears how many clips are done, and of how many.
+
+        Returns:
+            The clips that can be learnt from, and why the others cannot.
+        """
+        return list(clips), []
+
+    @torch.no_grad()
+    def windows(self, clips: Sequence[Clip]) -> list[NDArray[np.float32]]:
+        """Unit vectors of each clip's windows, float32 [windows, dim], as search has them."""
+        self.eval()
+        found = []
+        for clip in clips:
+            inputs = (one.to(self.log_tau.device) for one in self.collate_audio([clip], None))
+            found.append(self.encode_audio(*inputs).cpu().numpy())
+        return found
+
+    @torch.no_grad()
+    def texts(self, captions: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Unit vectors of captions, float32 [n, dim]."""
+        self.eval()
+        rows = []
+        for at in range(0, len(captions), TEXTS):
+            inputs = self.collate_text(captions[at : at + TEXTS])
+            rows.append(self.encode_text(*(one.to(self.log_tau.device) for one in inputs)))
+        return torch.cat(rows).cpu().numpy()

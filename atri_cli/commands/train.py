@@ -1,112 +1,295 @@
-"""`atri train`: make a model with the package `train`."""
+"""`atri train`: fine-tune a model on the user's own sounds, with the package `train`."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atri_cli.errors import RuntimeMissingError
-from atri_cli.output import Output
+from atri_cli.commands.options import JsonOption, LibraryOption, ModelOption, QuietOption
+from atri_cli.errors import RuntimeMissingError, UsageError
+from atri_cli.output import Column, Output, Row, is_terminal
+from atri_cli.settings import load_settings
+from atri_cli.wording import command
 
-PACKAGES = ("torch", "safetensors")
+if TYPE_CHECKING:
+    from train.finetune import Hear, Run
+    from train.trainer import Progress, Trainer
+
+PACKAGES = ("torch", "safetensors", "onnx")
 INSTALL = 'pip install "atri-cli[train]"'
+LANGUAGES = "en,fr,de,es,nl,ca,ja,zh"
 
 
 def train(
     *,
     loss: Annotated[
-        str, typer.Option("--loss", metavar="NAME", help="The loss; this version has kcl.")
-    ] = "kcl",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", metavar="DIR", help="Tables, teacher, captions.", show_default=False
-        ),
-    ] = None,
-    sounds: Annotated[
-        Path | None,
-        typer.Option(
-            "--sounds", metavar="DIR", help="The recordings of the tables.", show_default=False
-        ),
-    ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            "--work",
-            metavar="DIR",
-            help="Caches, checkpoints and the result (in the system's folder of caches, or in "
-            "`ATRI_HOME`, unless given).",
-            show_default=False,
-        ),
-    ] = None,
-    stage: Annotated[
         str,
         typer.Option(
-            "--stage", metavar="NAME", help="One of mels, audio, text, features, align, or all."
+            "--loss",
+            metavar="NAME",
+            help="kcl, kcl-joint, cacl, random, mlclap, mean-anchor, svr, sigmoid, or a sum: "
+            "`cacl+0.5*jsd`.",
         ),
-    ] = "all",
-    threads: Annotated[
-        int | None,
+    ] = "cacl",
+    data: Annotated[
+        list[Path] | None,
         typer.Option(
-            "--threads",
-            min=1,
-            metavar="N",
-            help="Threads of torch (one for each core unless given).",
+            "--data",
+            metavar="PATH",
+            help="Manifest (.tsv), webdataset shards (.tar) or a folder (the library's sounds "
+            "unless given).",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, metavar="N", help="Of every random choice.")
-    ] = 0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show the plan, and what is missing for it.")
+    model: ModelOption = None,
+    library: LibraryOption = None,
+    languages: Annotated[
+        str, typer.Option("--languages", metavar="TAGS", help="Languages of the captions.")
+    ] = LANGUAGES,
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", help="At most so many.")] = 20,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="N", help="Clips a step.")
+    ] = 64,
+    lr: Annotated[float, typer.Option("--lr", metavar="X", help="Highest learning rate.")] = 2e-4,
+    tau: Annotated[float, typer.Option("--tau", metavar="X", help="Temperature.")] = 0.07,
+    learn_tau: Annotated[
+        bool, typer.Option("--learn-tau", help="Learn the temperature, from `--tau` on.")
     ] = False,
+    freeze: Annotated[
+        str,
+        typer.Option(
+            "--freeze",
+            metavar="PARTS",
+            help="What is not trained: towers (heads only), audio, text, none, or "
+            "`audio,text:2` (all but the last 2 blocks).",
+        ),
+    ] = "towers",
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk",
+            metavar="N",
+            help="Encode so many rows at a time: the same gradient in less memory.",
+            show_default=False,
+        ),
+    ] = None,
+    patience: Annotated[
+        int,
+        typer.Option(
+            "--patience", metavar="N", help="Epochs without a better validation; 0: never stop."
+        ),
+    ] = 3,
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="NAME", help="fp32; on CUDA also bf16, fp16.")
+    ] = "fp32",
+    device: Annotated[
+        str, typer.Option("--device", metavar="cpu|cuda|auto", help="Where to train.")
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, metavar="N", help="Of torch.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Checkpoints and the result (`train/MODEL-LOSS` in atri's own folder unless "
+            "given).",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the folder.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of every random choice.")] = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the log for TensorBoard as well.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Learn made-up sounds in seconds, to see it work.")
+    ] = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Train a model.
+    """Fine-tune a model on your own sounds.
 
-    Needs torch. Runs the recipe of atri-mini in stages; one that is done is skipped unless it is
-    named with `--stage`, one that was interrupted goes on. The result is converted with
-    `python -m export`. docs/training.md describes the data.
+    Needs torch. Captions come from manifests beside the sounds, UCS names, metadata and file
+    names, and in other languages from atri's vocabulary. A tenth of the recordings decides which
+    epoch is the best, another tenth shows at the end what it was good for.
 
     \b
     Examples:
-      atri train --data DATA --sounds SOUNDS --dry-run
-      atri train --data DATA --sounds SOUNDS
-      atri train --data DATA --sounds SOUNDS --stage align
+      atri train --loss cacl
+      atri train --data sounds.tsv --loss kcl+jsd --out my-model
+      atri train --demo
     """
-    command = _load()
-    plan = command.make_plan(
-        data=_full(data),
-        sounds=_full(sounds),
-        work=_full(work) or default_work(),
+    finetune = _load("train.finetune")
+    plan = finetune.TrainPlan(
         loss=loss,
-        stage=stage,
-        threads=threads,
+        languages=_tags(languages),
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        chunk=chunk,
+        patience=patience,
         seed=seed,
+        tau=tau,
+        learn_tau=learn_tau,
+        precision=precision,
+        device=device,
     )
-    out = Output()
-    if not dry_run:
-        out.facts(command.start(plan), {})
+    settings = load_settings(library=library, model=model)
+    show = Output("json" if json else "table", quiet=quiet)
+    if demo:
+        _demo(plan, settings, show, json=json)
         return
-    out.facts(command.describe(plan), {})
-    for error in command.missing(plan):
-        out.warn(str(error))
+    base = Path(settings.model).name
+    request = finetune.Request(
+        plan=plan,
+        settings=settings,
+        model=settings.model,
+        out=_full(out) or default_work() / f"{base}-{loss.replace('*', 'x')}",
+        cache=default_work() / "cache",
+        data=tuple(path.expanduser().absolute() for path in data or ()),
+        freezing=finetune.Freezing.parse(freeze),
+        resume=resume,
+        threads=threads,
+        tensorboard=tensorboard,
+    )
+    with _Bar(show) as bar:
+        run = finetune.Run(request, bar.reading)
+    _train(finetune, run, show, dry_run=dry_run, json=json)
 
 
-def _load() -> Any:
-    """The module `train.command` from beside atri.
+def _train(finetune: Any, run: Run, show: Output, *, dry_run: bool, json: bool) -> None:
+    for warning in run.warnings():
+        show.warn(warning)
+    facts = run.facts()
+    if dry_run:
+        show.facts(facts, {"schema": 1, "plan": dict(facts)})
+        return
+    for name, value in facts:
+        show.note(f"{name:10} {value}")
+    try:
+        with _Bar(show) as bar:
+            found = run.start(bar.training)
+    except KeyboardInterrupt:
+        show.hint("Stopped. Type the same command with `--resume` to go on.")
+        raise
+    _result(finetune, found, show, json=json)
+    made = run.request.out / finetune.MODEL
+    show.hint(f"Make it a model for searching: {command(['export', str(made)])}")
+
+
+def _result(finetune: Any, found: dict[str, Any], show: Output, *, json: bool) -> None:
+    progress = found["progress"]
+    rows = [Row(cells, {}) for cells in finetune.comparison(found)]
+    columns = (Column("on held-out sounds"), Column("before", True), Column("after", True))
+    document = {
+        "schema": 1,
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "before": _measures(found["before"]),
+        "after": _measures(found["after"]),
+    }
+    show.rows(columns, rows, document)
+    if not json and not rows:
+        show.note("No sounds were held out: nothing to compare.")
+
+
+def _measures(report: dict[str, Any] | None) -> dict[str, Any] | None:
+    from train.retrieval import for_json
+
+    plain: dict[str, Any] | None = for_json(report)
+    return plain and {key: value for key, value in plain.items() if key != "ranks"}
+
+
+def _demo(plan: Any, settings: Any, show: Output, *, json: bool) -> None:
+    import tempfile
+
+    made_up = _load("train.demo")
+    with tempfile.TemporaryDirectory() as folder, _Bar(show) as bar:
+        short = replace(plan, epochs=min(plan.epochs, 20))
+        found = made_up.demo(short, settings, Path(folder), bar.training)
+    _result(_load("train.finetune"), found, show, json=json)
+
+
+class _Bar:
+    """Progress on stderr: a bar on a terminal, else a line after each epoch."""
+
+    def __init__(self, show: Output) -> None:
+        self._show, self._bar = show, None
+        if is_terminal(sys.stderr) and not show.quiet:
+            from rich.console import Console
+            from rich.progress import Progress as RichProgress
+
+            self._bar = RichProgress(console=Console(stderr=True), transient=True)
+
+    def __enter__(self) -> _Bar:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def reading(self, done: int, total: int) -> None:
+        """Sounds that have been read."""
+        self._update("reading sounds", done, total)
+
+    def _update(self, words: str, done: int, total: int) -> None:
+        if self._bar is not None:
+            if not self._bar.tasks:
+                self._bar.add_task(words, total=total)
+            self._bar.update(self._bar.tasks[0].id, completed=done, total=total, description=words)
+
+    @property
+    def training(self) -> Hear:
+        """What hears of every step of a trainer."""
+
+        def hear(trainer: Trainer) -> Callable[[Progress], None]:
+            steps = len(trainer.batches)
+
+            def tell(now: Progress) -> None:
+                self._update(f"epoch {now.epoch + 1}, loss {now.loss:.3f}", now.step, trainer.steps)
+                if self._bar is None and now.step % steps == 0:
+                    self._show.note(f"epoch {now.epoch + 1}: loss {now.loss:.4f}")
+
+            return tell
+
+        return hear
+
+
+def _tags(words: str) -> tuple[str, ...]:
+    from atri_cli.encoders.languages import known
+
+    tags = tuple(dict.fromkeys(known(word.strip()) for word in words.split(",") if word.strip()))
+    if not tags:
+        raise UsageError("No language is named.", hint=f"For example `--languages {LANGUAGES}`.")
+    return tags
+
+
+def _load(name: str) -> Any:
+    """A module of the package `train` from beside atri.
 
     Raises:
         RuntimeMissingError: torch is not installed.
     """
     from atri_cli.siblings import load_sibling
 
-    if any(importlib.util.find_spec(name) is None for name in PACKAGES):
+    if any(importlib.util.find_spec(package) is None for package in PACKAGES):
         raise RuntimeMissingError(f"Training needs torch. Type `{INSTALL}`.")
-    return load_sibling("train.command")
+    return load_sibling(name)
 
 
 def _full(path: Path | None) -> Path | None:
@@ -115,8 +298,6 @@ def _full(path: Path | None) -> Path | None:
 
 def default_work() -> Path:
     """`train` in `ATRI_HOME`, or in the system's folder of caches."""
-    import os
-
     home = os.environ.get("ATRI_HOME")
     if home:
         return Path(home).expanduser().absolute() / "train"

@@ -119,6 +119,14 @@ class Catalog:
         )
         return [FileRow(*row) for row in rows]
 
+    def paths(self) -> list[Path]:
+        """Absolute paths of the files that have segments, by root and path."""
+        rows = self.store.rows(
+            "SELECT r.path, f.path FROM files f JOIN roots r ON r.id = f.root_id"
+            " WHERE f.status = 'ok' ORDER BY r.id, f.path"
+        )
+        return [Path(os.fsdecode(root)) / os.fsdecode(inner) for root, inner in rows]
+
     def hashes(self) -> set[bytes]:
         """Content hashes of the files that have segments."""
         rows = self.store.rows("SELECT content_hash FROM files WHERE status = 'ok'")

@@ -308,6 +308,13 @@ class Library:
         with as_it_is(self.folder) as store:
             return Catalog(store).roots() if store else []
 
+    def files(self) -> list[Path]:
+        """Absolute paths of the sounds that can be found, whether they are there now or not."""
+        from atri_cli.library.catalog import Catalog
+
+        with as_it_is(self.folder) as store:
+            return Catalog(store).paths() if store else []
+
     def status(self) -> LibraryStatus:
         """Counts, model and state, whichever model made it; zeros before the first `index`."""
         from atri_cli.library.status import library_status

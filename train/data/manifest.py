@@ -9,8 +9,8 @@ from pathlib import Path
 
 from atri_cli.errors import UsageError
 from atri_cli.queryfile import QueryRow, read_queries
+from train.clips import Clip
 from train.data.filenames import recording_key
-from train.types import Clip
 
 SHOWN = 3
 

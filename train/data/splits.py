@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from train.types import Clip
+from train.clips import Clip
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from train.minitowers import MiniTowers
 from train.retrieval import retrieval
 from train.types import Clip, TwoTower
 
 
-def evaluate(model: MiniTowers, clips: Sequence[Clip], languages: Sequence[str]) -> dict[str, Any]:
+def evaluate(model: TwoTower, clips: Sequence[Clip], languages: Sequence[str]) -> dict[str, Any]:
     """`train.retrieval.retrieval` of a model; a language without captions is left out."""
     captions = {
         tag: list(dict.fromkeys(text for clip in clips for text in clip.captions.get(tag, ())))
@@ -32,7 +31,6 @@ def validation_score(
         return None
 
     def score(model: TwoTower) -> Mapping[str, float]:
-        assert isinstance(model, MiniTowers)
         found = evaluate(model, clips, languages)
         return {
             "score": found["t2a"]["mean"]["map10"],

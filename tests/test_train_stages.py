@@ -1,8 +1,7 @@
-"""`atri train`: its plan, and what it says when something is missing."""
+"""`python -m train`, the recipe of atri-mini: its plan, and what is said to be missing."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -10,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from atri_cli.errors import AtriError
-from tests.cli_tools import atri, run
+from tests.cli_tools import Done
 from tests.train_tools import World
 from train import e5, stages
+from train.__main__ import main
 from train.stages import BY_NAME, STAGES, is_done, is_there, lacks, last_step
 
 Capture = pytest.CaptureFixture[bytes]
@@ -48,72 +48,44 @@ def test_nothing_is_missing(world: World, tmp_path: Path) -> None:
     assert missing(world, tmp_path / "work") == []
 
 
-def test_it_works_beside_somebodys_own_train_and_export(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text("print('theirs')")
-    (tmp_path / "export").mkdir()
-    (tmp_path / "export" / "__init__.py").write_text("print('theirs')")
-    done = atri("train", "--dry-run", cwd=tmp_path)
-    assert done.code == 0, done.err
-    assert "theirs" not in done.out + done.err
-    assert done.lines[0].startswith("loss ")
-    warnings = done.err.splitlines()
-    assert [line.partition(" is not named")[0] for line in warnings[:2]] == [
-        "Warning: The folder of training data",
-        "Warning: The folder of recordings",
-    ]
+def recipe(capture: Capture, *words: str | Path) -> Done:
+    """`python -m train WORDS` inside this process."""
+    code = main([str(word) for word in words])
+    out, err = capture.readouterr()
+    return Done(code, out, err.decode())
 
 
-def test_the_plan_has_every_choice_with_its_reason(capsysbinary: Capture, atri_home: Path) -> None:
-    done = run(capsysbinary, "train", "--dry-run")
+def test_the_plan_has_every_choice_with_its_reason(capsysbinary: Capture, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    done = recipe(capsysbinary, "--work", work, "--dry-run")
     facts = dict(line.split(None, 1) for line in done.lines)
     assert list(facts) == ["loss", "data", "sounds", "languages", "work", "threads", "seed",
                            *(stage.name for stage in STAGES), "result"]  # fmt: skip
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert facts["threads"].startswith(f"{cores}: one for each core")
     assert facts["languages"].startswith("en, fr, de, es, nl, ca, ja, zh")
-    assert facts["work"] == str(atri_home / "train")
-    assert facts["result"] == str(atri_home / "train" / "model")
-    assert not (atri_home / "train").exists()
-
-
-@pytest.mark.parametrize("loss", ["kcl-joint", "cacl", "random", ""])
-def test_other_losses_are_for_other_versions(loss: str, capsysbinary: Capture) -> None:
-    done = run(capsysbinary, "train", "--loss", loss, "--dry-run")
-    assert done.code == 2
-    assert done.err == (
-        f"Error: There is no loss `{loss}` in this version.\nHint: This version has: `kcl`.\n"
-    )
+    assert facts["work"] == str(work)
+    assert facts["result"] == str(work / "model")
+    assert not work.exists()
 
 
 def test_an_unknown_stage_is_wrong_usage(capsysbinary: Capture) -> None:
-    done = run(capsysbinary, "train", "--stage", "vocoder")
+    done = recipe(capsysbinary, "--stage", "vocoder")
     assert done.code == 2
     assert "`mels`, `audio`, `text`, `features`, `align`, `all`" in done.err
 
 
-def test_without_torch_one_line_says_what_to_type(
-    capsysbinary: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "torch" else found(name)
-    )
-    done = run(capsysbinary, "train", "--dry-run")
-    assert done.code == 1
-    assert done.err == 'Error: Training needs torch. Type `pip install "atri-cli[train]"`.\n'
-
-
-def test_a_run_stops_before_it_begins(capsysbinary: Capture, atri_home: Path) -> None:
-    done = run(capsysbinary, "train")
+def test_a_run_stops_before_it_begins(capsysbinary: Capture, tmp_path: Path) -> None:
+    done = recipe(capsysbinary, "--work", tmp_path / "work")
     assert done.code == 1
     assert done.out == ""
     assert done.err.startswith("Error: The folder of training data is not named.\nHint: Name it:")
-    assert not (atri_home / "train").exists()
+    assert not (tmp_path / "work").exists()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path, world: World, capsysbinary: Capture) -> None:
     words = ["--data", tmp_path / "nowhere", "--sounds", world.sounds, "--stage", "mels"]
-    done = run(capsysbinary, "train", *words)
+    done = recipe(capsysbinary, *words)
     assert done.code == 1
     assert f"There is no folder of training data `{tmp_path / 'nowhere'}`." in done.err
     assert "docs/training.md" in done.err

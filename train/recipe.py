@@ -1,4 +1,4 @@
-"""What `atri train` does: a plan from its options, what the plan lacks, and the run."""
+"""The recipe of atri-mini as a run: its plan, what that lacks, and its stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from train.phrases import CORE
 from train.sources import read_sources
 from train.stages import BY_NAME, NAMES, STAGES, Stage, is_done, is_there, lacks, last_step
 
-LOSSES = {"kcl": "every clip meets its captions of all languages in every step"}
+LOSS = "kcl, and what the teacher hears (train/align.py)"
 ALL = "all"
 RUN_FILE = "run.json"
 
@@ -23,13 +23,12 @@ Facts = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: what `atri train` was asked for, with everything left open decided.
+    """One run: what was asked for, with everything left open decided.
 
     Args:
         data, sounds: folders of the recipe; None when not named.
         work: folder of caches, checkpoints and the result.
         stages: to run, in order.
-        loss: name of the loss of alignment.
         threads: of torch.
         threads_why: where that number comes from.
         seed: of every random choice.
@@ -40,7 +39,6 @@ class Plan:
     sounds: Path | None
     work: Path
     stages: tuple[Stage, ...]
-    loss: str
     threads: int
     threads_why: str
     seed: int
@@ -52,7 +50,6 @@ def make_plan(
     data: Path | None,
     sounds: Path | None,
     work: Path,
-    loss: str = "kcl",
     stage: str = ALL,
     threads: int | None = None,
     seed: int = 0,
@@ -60,32 +57,27 @@ def make_plan(
     """Check the options and decide what they leave open.
 
     Raises:
-        UsageError: a loss or stage that does not exist.
+        UsageError: a stage that does not exist.
         AtriError: the work folder holds another run.
     """
-    if loss not in LOSSES:
-        exist = ", ".join(f"`{name}`" for name in LOSSES)
-        raise UsageError(
-            f"There is no loss `{loss}` in this version.", hint=f"This version has: {exist}."
-        )
     if stage not in (*NAMES, ALL):
         names = ", ".join(f"`{name}`" for name in (*NAMES, ALL))
         raise UsageError(f"There is no stage `{stage}`.", hint=f"The stages are: {names}.")
-    _check_work(work, loss, seed)
+    _check_work(work, seed)
     number, why = _threads(threads)
     stages = STAGES if stage == ALL else (BY_NAME[stage],)
-    return Plan(data, sounds, work, stages, loss, number, why, seed, again=stage != ALL)
+    return Plan(data, sounds, work, stages, number, why, seed, again=stage != ALL)
 
 
-def _check_work(work: Path, loss: str, seed: int) -> None:
+def _check_work(work: Path, seed: int) -> None:
     """A work folder belongs to one run: results of two would be mixed without a word."""
     file = work / RUN_FILE
     if not file.is_file():
         return
     found = json.loads(file.read_text(encoding="utf-8"))
-    if found != {"loss": loss, "seed": seed}:
+    if found != {"seed": seed}:
         raise AtriError(
-            f"`{work}` holds a run with `--loss {found['loss']} --seed {found['seed']}`.",
+            f"`{work}` holds a run with `--seed {found['seed']}`.",
             hint="Give the same options to continue it, or another folder with `--work DIR`.",
         )
 
@@ -108,7 +100,7 @@ def describe(plan: Plan) -> Facts:
     """The plan for people: name and value of each line."""
     stages = [(stage.name, f"{stage.does}: {_state(plan, stage)}") for stage in plan.stages]
     return [
-        ("loss", f"{plan.loss}: {LOSSES[plan.loss]}"),
+        ("loss", LOSS),
         ("data", str(plan.data or "not named")),
         ("sounds", f"{plan.sounds or 'not named'}{_recordings(plan)}"),
         ("languages", f"{', '.join(CORE)}; more of them in the text tower"),
@@ -168,7 +160,7 @@ def start(plan: Plan) -> Facts:
     for error in missing(plan):
         raise error
     plan.work.mkdir(parents=True, exist_ok=True)
-    facts = {"loss": plan.loss, "seed": plan.seed}
+    facts = {"seed": plan.seed}
     (plan.work / RUN_FILE).write_text(json.dumps(facts) + "\n", encoding="utf-8")
     with contextlib.redirect_stdout(sys.stderr):
         _run(plan)

@@ -1,0 +1,336 @@
+"""What `atri train` does: describe sounds, fine-tune a model on them, say what that changed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atri_cli.audio.quiet import native_stderr_silenced
+from atri_cli.encoders.card import CARD_FILE, ModelCard, load_card
+from atri_cli.encoders.registry import find_model
+from atri_cli.errors import AtriError, ModelError, UsageError
+from atri_cli.settings import Settings
+from train.checkpoints import FACTS
+from train.data.load import Data, load_data
+from train.embedded import load_embedded
+from train.gather import join_processes, leave_processes, rank
+from train.interpolate import best_share, weights_of
+from train.losses import LOSSES, get_loss
+from train.memory import estimate
+from train.minitowers import Freezing, MiniTowers
+from train.model import ModelShape, load_model, save_model
+from train.plan import TrainPlan, choose_device
+from train.scoring import evaluate, validation_score
+from train.towers.freezing import count_parameters
+from train.trainer import Progress, Trainer, load_best
+from train.types import Tell
+
+RUN = "run.json"
+MODEL = "model"
+CARD = "facts.json"
+Pairs = list[tuple[str, str]]
+Hear = Callable[[Trainer], Callable[[Progress], None]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    `data` is empty for the library's own sounds; `model` is a name, an installed model's folder or
+    one that an earlier run wrote; `threads` None leaves torch as it is.
+    """
+
+    plan: TrainPlan
+    settings: Settings
+    model: str
+    out: Path
+    cache: Path
+    data: tuple[Path, ...] = ()
+    freezing: Freezing = field(default_factory=Freezing)
+    resume: bool = False
+    threads: int | None = None
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that a run starts from."""
+
+    name: str
+    shape: ModelShape
+    towers: MiniTowers
+    card: dict[str, Any]
+
+
+class Run:
+    """One fine-tuning, ready to begin.
+
+    Raises:
+        AtriError: nothing to learn from.
+        UsageError: another run lies in the folder, or there is none to resume.
+        ModelError: the model cannot be trained.
+    """
+
+    def __init__(self, request: Request, tell: Tell = lambda *_: None) -> None:
+        join_processes()
+        if request.threads:
+            torch.set_num_threads(request.threads)
+        self.request, self.plan = request, request.plan
+        get_loss(self.plan.loss)
+        self.device, self.device_why = choose_device(self.plan.device, self.plan.precision)
+        self.base = open_model(request)
+        found = load_data(request.data, request.settings, self.plan.languages, request.cache)
+        self.data = self._readable(found, tell)
+        self._check_folder()
+
+    def _readable(self, found: Data, tell: Tell) -> Data:
+        """The clips whose sound can be read."""
+        with native_stderr_silenced():
+            kept, problems = self.base.towers.prepare(found.all, tell)
+        for error in problems:
+            reason = f"cannot be read ({error.reason})"
+            found.without[reason] = found.without.get(reason, 0) + 1
+        ids = {clip.id for clip in kept}
+        for name in ("train", "validation", "test"):
+            setattr(found, name, [clip for clip in getattr(found, name) if clip.id in ids])
+        if len(found.train) < 2:
+            raise AtriError(
+                "None of the described sounds can be read.",
+                why=str(problems[0]) if problems else "",
+            )
+        return found
+
+    # The plan, for people
+
+    def facts(self) -> Pairs:
+        """Everything a run will do, before it does."""
+        data, plan, towers = self.data, self.plan, self.base.towers
+        trained, frozen = count_parameters(towers)
+        captions = {
+            tag: sum(bool(c.captions.get(tag)) for c in data.train) for tag in plan.languages
+        }
+        steps = max(1, len(data.train) // plan.batch_size) * plan.epochs
+        sources = ", ".join(f"{count:,} by {name}" for name, count in data.sources.items())
+        found = [
+            ("loss", _loss_words(plan)),
+            ("data", data.origin),
+            ("clips", self._split_words()),
+            ("captions", sources),
+            *((("left out", f"{n:,} {reason}")) for reason, n in data.without.items()),
+            ("languages", ", ".join(f"{tag} {count:,}" for tag, count in captions.items())),
+            ("model", f"{self.base.name}, vectors of {towers.dim} numbers"),
+            ("trained", f"{trained:,} parameters of {trained + frozen:,}{self._frozen_words()}"),
+            ("memory", self._memory_words()),
+            ("device", f"{self.device}: {self.device_why}"),
+            ("steps", f"{steps:,} of {min(plan.batch_size, len(data.train))} clips in "
+                      f"{plan.epochs} epochs, seed {plan.seed}"),
+            ("result", str(self.request.out / MODEL)),
+        ]  # fmt: skip
+        return found
+
+    def _split_words(self) -> str:
+        counts = [len(part) for part in (self.data.train, self.data.validation, self.data.test)]
+        names = ("to learn from", "for validation", "held out to the end")
+        return ", ".join(f"{n:,} {name}" for n, name in zip(counts, names, strict=True))
+
+    def _frozen_words(self) -> str:
+        freezing = self.base.towers.freezing
+        words = {"all": "frozen but for its head", "none": "trained as a whole"}
+        said = [
+            f"{name} {words.get(str(how), f'trained from its last {how} blocks on')}"
+            for name, how in (("audio", freezing.audio), ("text", freezing.text))
+        ]
+        return f" ({', '.join(said)})"
+
+    def _memory_words(self) -> str:
+        size = estimate(self.base.towers, self.plan, self.data.train)
+        return f"about {size / 1e6:,.0f} MB for a step with {len(self.plan.languages)} languages"
+
+    def warnings(self) -> list[str]:
+        """What will make the result worse than it could be."""
+        data, found = self.data, []
+        spoken = [
+            tag for tag in self.plan.languages if any(c.captions.get(tag) for c in data.train)
+        ]
+        if len(spoken) == 1:
+            found.append(
+                f"All captions are in `{spoken[0]}`: nothing teaches the other languages to agree."
+            )
+        if not data.validation:
+            found.append("No clip is left for validation: the last weights are taken as the best.")
+        return found
+
+    # The run
+
+    def _check_folder(self) -> None:
+        out = self.request.out
+        now = {
+            "model": self.base.name,
+            "freeze": [str(self.request.freezing.audio), str(self.request.freezing.text)],
+            "data": self.data.digest,
+        }
+        self.identity = now
+        if not (out / FACTS).exists():
+            if self.request.resume:
+                raise UsageError(
+                    f"There is no run to resume in `{out}`.", hint="Leave out `--resume` to begin."
+                )
+            return
+        if not self.request.resume:
+            raise UsageError(
+                f"`{out}` holds a run already.",
+                hint="Go on with it by `--resume`, or give another folder with `--out`.",
+            )
+        before = json.loads((out / RUN).read_text(encoding="utf-8"))
+        changed = [name for name in now if now[name] != before.get(name)]
+        if changed:
+            raise UsageError(
+                f"The run in `{out}` cannot go on: another {' and '.join(changed)} than it began "
+                "with.",
+                hint="Give it what it began with, or another folder with `--out`.",
+            )
+
+    def start(self, hear: Hear) -> dict[str, Any]:
+        """Train, keep the best weights as a model folder, compare before and after.
+
+        Args:
+            hear: makes of the trainer what hears of every step.
+
+        Returns:
+            `progress`; `share` of what was learnt in the result (`train.interpolate`); `before` and
+            `after`: retrieval on the held-out clips (None without).
+
+        Raises:
+            AtriError: the loss is not finite, or the disk is full; the last checkpoint is whole.
+        """
+        out, towers, plan = self.request.out, self.base.towers, self.plan
+        if rank() == 0:
+            _write_json(out / RUN, self.identity)
+        held = self.data.test or self.data.validation
+        towers.to(self.device)
+        before = evaluate(towers, held, plan.languages) if held else None
+        begin = weights_of(towers)
+        score = validation_score(self.data.validation, plan.languages)
+        trainer = Trainer(
+            towers,
+            self.data.train,
+            plan,
+            out,
+            score=score,
+            tensorboard=self.request.tensorboard,
+        )
+        trainer.tell = hear(trainer)
+        progress = trainer.run()
+        load_best(towers, out)
+        share = best_share(towers, begin, lambda: score(towers)["score"]) if score else 1.0
+        after = evaluate(towers, held, plan.languages) if held else None
+        if rank() == 0:
+            self._save(after)
+        leave_processes()
+        return {"progress": progress, "share": share, "before": before, "after": after}
+
+    def _save(self, after: dict[str, Any] | None) -> None:
+        towers, folder = self.base.towers.cpu(), self.request.out / MODEL
+        quality = {}
+        if after:
+            quality["held out"] = (
+                f"R@10 {after['t2a']['mean']['r10']:.2f} of {after['queries']} queries in "
+                f"{len(after['t2a']['languages'])} languages over {after['clips']} sounds"
+            )
+        try:
+            save_model(folder, self.base.shape, towers.audio, towers.text, towers.tokenizer)
+            card = {
+                **self.base.card,
+                "name": self.request.out.name,
+                "revision": f"{self.base.card['revision']}+{self.plan.loss}",
+                "quality": quality,
+            }
+            _write_json(folder / CARD, card)
+        except OSError as error:
+            raise AtriError(
+                f"Cannot save the model in `{folder}`.",
+                why=f"{error.strerror or error}.",
+                hint="Make room, then type the same command with `--resume`.",
+            ) from error
+
+
+def open_model(request: Request) -> Base:
+    """The model a run starts from: an installed one, or a folder that a run wrote.
+
+    Raises:
+        ModelError: no such model, or not of atri-mini's architecture.
+    """
+    folder = Path(request.model).expanduser()
+    inner = folder / MODEL if (folder / MODEL / "model.json").is_file() else folder
+    if (inner / "model.json").is_file():
+        return _own(inner, request)
+    if folder.is_dir() and not (folder / CARD_FILE).is_file():
+        raise ModelError(
+            f"`{folder}` holds no model that can be trained.",
+            why=f"It has neither `model.json` nor `{CARD_FILE}`.",
+            hint="Take `atri-mini`, or a folder that `atri train` wrote.",
+        )
+    card = find_model(request.model, request.settings)
+    shape, audio, text, tokenizer = load_embedded(load_card(card.folder))
+    towers = MiniTowers(audio, text, tokenizer, request.cache, freezing=request.freezing)
+    return Base(card.name, shape, towers, _card_facts(card))
+
+
+def _own(folder: Path, request: Request) -> Base:
+    try:
+        shape, audio, text = load_model(folder)
+        tokenizer = (folder / "tokenizer.model").read_bytes()
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except Exception as error:  # whatever damaged files lead their readers to
+        raise ModelError(
+            f"The model in `{folder}` cannot be read.",
+            why=f"{str(error).splitlines()[0] if str(error) else type(error).__name__}.",
+            hint="Train it again, or take `atri-mini`.",
+        ) from error
+    towers = MiniTowers(audio, text, tokenizer, request.cache, freezing=request.freezing)
+    return Base(card["name"], shape, towers, card)
+
+
+def _card_facts(card: ModelCard) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "revision": card.revision,
+        "languages": list(card.text.languages),
+        "licences": card.licences,
+        "quality": {},
+    }
+
+
+def _loss_words(plan: TrainPlan) -> str:
+    does = "; ".join(LOSSES[name] for name, _ in get_loss(plan.loss).terms)
+    tau = "learned" if plan.learn_tau else "fixed"
+    return f"{plan.loss}: {does}; temperature {plan.tau or 0.07:g}, {tau}"
+
+
+def _write_json(path: Path, facts: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def comparison(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What a run changed on held-out clips: measure, before, after."""
+    before, after = found["before"], found["after"]
+    if not before or not after:
+        return []
+    rows = []
+    for way, title in (("t2a", "text to audio"), ("a2t", "audio to text")):
+        for name, words in (("r1", "R@1"), ("r10", "R@10"), ("map10", "mAP@10")):
+            values = [one[way]["mean"][name] for one in (before, after)]
+            rows.append((f"{title} {words}", *(f"{value:.3f}" for value in values)))
+        values = [one[way]["mrv"]["normalised"] for one in (before, after)]
+        shown = ["-" if math.isnan(value) else f"{value:.4f}" for value in values]
+        rows.append((f"{title} MRV / random", shown[0], shown[1]))
+    return [(row[0], row[1], row[2]) for row in rows]
