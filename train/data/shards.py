@@ -1,7 +1,7 @@
-"""Webdataset shards: `.tar` files with `KEY.flac` (or wav, ogg, mp3) and `KEY.json` beside it.
+"""Webdataset shards: many sounds in one .tar, each `KEY.flac` beside its `KEY.json`.
 
-The JSON holds `captions` (language → text or list of texts), and may hold `recording`, `split` and
-`note`. A shard is unpacked once, into a folder named by its contents.
+The JSON is `{"captions": {"en": ["a dog barks"], "fr": "un chien aboie"}}`, with `id`, `recording`,
+`split` and `note` where they are known. Members of other kinds are passed over.
 """
 
 from __future__ import annotations
@@ -12,169 +12,326 @@ import json
 import os
 import shutil
 import tarfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
-from atri_cli.audio.formats import is_sound
+from atri_cli.audio.files import open_regular, show
 from atri_cli.encoders.languages import known
 from atri_cli.errors import AtriError, UsageError
 from train.clips import Clip
 
-MOST_BYTES = 500_000_000
-INDEX = "index.json"
+SOUNDS = (".flac", ".wav", ".ogg", ".mp3")
+MOST_BYTES = 1 << 30
+MOST_JSON = 1 << 24
+INDEX = "clips.jsonl"
+FORM = 'Write `{"captions": {"en": ["a dog barks"]}}`.'
 
 
 def write_shards(clips: Iterable[Clip], folder: Path, most_bytes: int = MOST_BYTES) -> list[Path]:
-    """Write clips into `shard-00000.tar` and on, each at most `most_bytes` where a sound allows.
+    """Write clips, in their order, as `shard-00000.tar` and so on; returns these paths.
 
-    A sound is copied as it is; a clip that is a part of a file is cut out as FLAC at 32 kHz.
-
-    Raises:
-        AudioError: a part cannot be read.
-        AtriError: a file cannot be read or written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
-    tar: tarfile.TarFile | None = None
-    try:
-        for number, clip in enumerate(clips):
-            data, ending = _sound(clip)
-            if tar is None or tar.offset + len(data) > most_bytes:
-                if tar is not None:
-                    tar.close()
-                paths.append(folder / f"shard-{len(paths):05}.tar")
-                tar = tarfile.open(paths[-1], "w")  # noqa: SIM115
-            key = f"{number:08}"
-            _add(tar, key + ending, data)
-            _add(tar, f"{key}.json", json.dumps(_facts(clip), ensure_ascii=False).encode())
-    except OSError as error:
-        raise AtriError(f"Cannot write shards to `{folder}`.", why=f"{error}.") from error
-    finally:
-        if tar is not None:
-            tar.close()
-    return paths
-
-
-def _sound(clip: Clip) -> tuple[bytes, str]:
-    if clip.start is None and clip.end is None:
-        return clip.audio.read_bytes(), clip.audio.suffix.lower()
-    import soundfile
-
-    from atri_cli.audio.decode import load_span
-    from train.towers.mel import SAMPLE_RATE
-
-    found = io.BytesIO()
-    wave = load_span(clip.audio, SAMPLE_RATE, clip.start, clip.end)
-    soundfile.write(found, wave, SAMPLE_RATE, format="FLAC")
-    return found.getvalue(), ".flac"
-
-
-def _facts(clip: Clip) -> dict[str, Any]:
-    captions = {tag: list(texts) for tag, texts in clip.captions.items()}
-    named = {"id": clip.id, "recording": clip.recording, "split": clip.split, "note": clip.note}
-    return {"captions": captions, **named}
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
-
-
-def read_shards(paths: Sequence[Path], cache: Path) -> list[Clip]:
-    """Clips of shards, in the order of the shards and of their members.
+    A whole FLAC, WAV, OGG or MP3 file is copied byte for byte. Anything else, and a part of a
+    file, becomes mono FLAC of 24 bits at the file's own rate.
 
     Args:
-        paths: the `.tar` files.
-        cache: where each is unpacked, once; its sounds are read from there.
+        clips: what to write; one sound at a time is read.
+        folder: made if need be; it must hold no .tar yet.
+        most_bytes: of a shard, without the end of the archive (at most 10 KiB); a single clip may
+            be larger.
 
     Raises:
-        UsageError: a shard is damaged, or a member is: names both.
+        UsageError: `folder` holds shards, or a clip has no captions or one of an unknown language.
+        AudioError: a sound cannot be read.
+        AtriError: a shard cannot be written; those before it are complete.
     """
-    return [clip for path in paths for clip in _shard(path, cache)]
-
-
-def _shard(path: Path, cache: Path) -> list[Clip]:
+    writer = _Writer(folder, most_bytes)
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        folder = cache / f"{path.stem}-{digest}"
-        if not (folder / INDEX).is_file():
-            _unpack(path, folder)
-        rows = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise UsageError(f"The shard `{path}` cannot be read.", why=f"{error}.") from error
-    return [_clip(path, folder, row) for row in rows]
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.glob("*.tar")):
+            raise UsageError(f"`{folder}` holds shards already.", hint="Name an empty folder.")
+        for number, clip in enumerate(clips):
+            facts = _facts(clip)
+            with _sound(clip) as (suffix, size, sound):
+                writer.add(f"{number:08}", suffix, size, sound, facts)
+        writer.finish()
+    except OSError as error:
+        raise AtriError(
+            f"Cannot write shards to `{folder}`.", why=f"{error.strerror or error}."
+        ) from error
+    finally:
+        writer.drop()
+    return writer.written
 
 
-def _unpack(path: Path, folder: Path) -> None:
-    """Members into a new folder that is renamed into place when it is whole."""
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    sounds: dict[str, str] = {}
-    facts: dict[str, Any] = {}
-    with tarfile.open(path) as tar:
-        for member, data in _members(path, tar):
-            key, _, ending = member.name.rpartition(".")
-            known_keys = facts if ending == "json" else sounds
-            if key in known_keys:
-                raise _wrong(path, member.name, "is there twice")
-            if ending == "json":
-                facts[key] = json.loads(data)
-            else:
-                sounds[key] = f"{len(sounds):08}.{ending.lower()}"
-                (part / sounds[key]).write_bytes(data)
-    for key in (*facts, *sounds):
-        if key not in sounds or key not in facts:
-            lacks = "a sound" if key not in sounds else f"`{key}.json`"
-            raise _wrong(path, key, f"lacks {lacks}")
-    rows = [{"key": key, "sound": name, "facts": facts[key]} for key, name in sounds.items()]
-    (part / INDEX).write_text(json.dumps(rows), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+def read_shards(paths: Sequence[Path], folder: Path) -> list[Clip]:
+    """Clips of shards, in the order of the shards' names and of the members in each.
+
+    Each shard is unpacked once, to a folder of its own that is complete or not there. Another
+    size, time of change or place of the shard is another shard. A clip without `id` is called
+    `SHARD/KEY`.
+
+    Args:
+        paths: .tar files, not compressed.
+        folder: where they are unpacked; made if need be.
+
+    Raises:
+        UsageError: a shard is missing or damaged, or says too little of a sound; names the member.
+        AtriError: it cannot be unpacked, or what was unpacked before is damaged.
+    """
+    ordered = sorted(paths, key=lambda path: (path.name, str(path)))
+    return [clip for shard in ordered for clip in _listed(_unpacked(shard, folder))]
 
 
-def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    for member in tar:
-        name = PurePosixPath(member.name)
-        wanted = member.isfile() and (name.suffix == ".json" or is_sound(name))
-        stream = tar.extractfile(member) if wanted else None
-        if stream is not None:
-            data = stream.read()
-            if len(data) < member.size:
-                raise _wrong(path, member.name, "is cut off")
-            yield member, data
+class _Writer:
+    """Fills one shard after another; each has a passing name until it is complete."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self.written: list[Path] = []
+        self._folder, self._most = folder, most_bytes
+        self._part = folder / f".{uuid.uuid4().hex}.part"
+        self._tar: tarfile.TarFile | None = None
+
+    def add(self, key: str, suffix: str, size: int, sound: IO[bytes], facts: bytes) -> None:
+        # A member takes a header, and its content in whole blocks.
+        blocks = 2 - (-size // tarfile.BLOCKSIZE) - (-len(facts) // tarfile.BLOCKSIZE)
+        if self._tar and self._tar.offset + blocks * tarfile.BLOCKSIZE > self._most:
+            self.finish()
+        self._tar = self._tar or tarfile.TarFile(self._part, "w")
+        said = io.BytesIO(facts)
+        for name, length, file in ((key + suffix, size, sound), (f"{key}.json", len(facts), said)):
+            member = tarfile.TarInfo(name)
+            member.size = length
+            self._tar.addfile(member, file)
+
+    def finish(self) -> None:
+        if self._tar:
+            self._tar.close()
+            self._tar = None
+            name = f"shard-{len(self.written):05}.tar"
+            self.written.append(self._part.rename(self._folder / name))
+
+    def drop(self) -> None:
+        """Leave nothing of a shard that is not complete."""
+        with suppress(OSError):
+            if self._tar:
+                self._tar.close()
+        with suppress(OSError):
+            self._part.unlink()
 
 
-def _clip(path: Path, folder: Path, row: Mapping[str, Any]) -> Clip:
-    facts, key = row["facts"], row["key"]
-    if not isinstance(facts, dict) or not isinstance(facts.get("captions"), dict):
-        raise _wrong(path, f"{key}.json", "holds no `captions`")
-    captions: dict[str, tuple[str, ...]] = {}
-    for tag, texts in facts["captions"].items():
-        found = [texts] if isinstance(texts, str) else texts
-        if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-            raise _wrong(path, f"{key}.json", f"has captions in `{tag}` that are no texts")
+def _facts(clip: Clip) -> bytes:
+    captions = _captions(f"The clip `{_plain(clip.id)}`", clip.captions)
+    names = {"id": clip.id, "recording": clip.recording, "split": clip.split, "note": clip.note}
+    facts = {"captions": captions} | {name: _plain(text) for name, text in names.items()}
+    return json.dumps(facts).encode()
+
+
+@contextmanager
+def _sound(clip: Clip) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Suffix, size and bytes of what stands for the clip in a shard."""
+    suffix = clip.audio.suffix.lower()
+    if clip.start is None and clip.end is None and suffix in SOUNDS:
+        with open_regular(clip.audio) as descriptor, open(descriptor, "rb", closefd=False) as file:
+            yield suffix, os.fstat(descriptor).st_size, file
+    else:
+        made = _flac(clip)
+        yield ".flac", len(made), io.BytesIO(made)
+
+
+def _flac(clip: Clip) -> bytes:
+    import soundfile
+
+    from atri_cli.audio.decode import load_span, read_info
+
+    rate = read_info(clip.audio).sample_rate
+    made = io.BytesIO()
+    waveform = load_span(clip.audio, rate, clip.start, clip.end)
+    try:
+        soundfile.write(made, waveform, rate, "PCM_24", format="FLAC")
+    except soundfile.LibsndfileError as error:
+        what = f"`{show(clip.audio)}` cannot be written as FLAC."
+        raise AtriError(what, why=f"Its rate is {rate} Hz: {error}") from error
+    return made.getvalue()
+
+
+def _unpacked(shard: Path, folder: Path) -> Path:
+    """The folder of a shard's clips, made when it is not there yet."""
+    try:
+        if not shard.is_file():
+            raise UsageError(f"There is no file `{show(shard)}`.")
+        facts = shard.stat()
+        mark = f"{show(shard.resolve())}\0{facts.st_size}\0{facts.st_mtime_ns}"
+        digest = hashlib.sha256(mark.encode()).hexdigest()[:16]
+        target = folder / f"{shard.stem[:50]}-{digest}"
+        if not target.is_dir():
+            _make(shard, target)
+    except OSError as error:
+        what = f"Cannot unpack `{show(shard)}` to `{show(folder)}`."
+        raise AtriError(what, why=f"{error.strerror or error}.") from error
+    return target
+
+
+def _make(shard: Path, target: Path) -> None:
+    part = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        part.mkdir(parents=True)
+        _unpack(shard, part)
+        part.rename(target)
+    except OSError:
+        if not target.is_dir():  # another process may have been faster
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _listed(folder: Path) -> Iterator[Clip]:
+    try:
+        lines = (folder / INDEX).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        what = f"The unpacked shard `{show(folder)}` is damaged."
+        raise AtriError(what, why=f"`{INDEX}`: {error}.", hint="Delete that folder.") from error
+    for line in lines:
+        facts = json.loads(line)
+        captions = {tag: tuple(texts) for tag, texts in facts.pop("captions").items()}
+        yield Clip(audio=folder / facts.pop("sound"), captions=captions, **facts)
+
+
+@dataclass
+class _Sample:
+    """What was found of a key: its number, the file of its sound, and what its JSON says."""
+
+    place: int
+    sound: str = ""
+    facts: dict[str, Any] | None = None
+
+
+def _unpack(shard: Path, folder: Path) -> None:
+    """Copy the sounds of a shard to files, and list them; one member is held at a time."""
+    samples: dict[str, _Sample] = {}
+    last = "the beginning"
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for member in tar:
+                last = f"member `{_plain(member.name)}`"
+                if member.size < 0:
+                    raise tarfile.ReadError("its size is negative")
+                _take(tar, member, f"`{show(shard)}`, {last}", folder, samples)
+            # tarfile takes a header that is cut off or damaged for the end.
+            with shard.open("rb") as file:
+                file.seek(tar.offset)
+                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise tarfile.ReadError("what follows is cut off or damaged")
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise UsageError(
+            f"`{show(shard)}` is no tar archive, or damaged, at {last}.",
+            why=f"{error}.",
+            hint="Copy or download it again; a compressed archive must be decompressed first.",
+        ) from error
+    lines = list(_index(shard, samples))
+    (folder / INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _take(
+    tar: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    where: str,
+    folder: Path,
+    samples: dict[str, _Sample],
+) -> None:
+    """Add one member. Its file is named by number: no name in a shard becomes a path."""
+    name = PurePosixPath(member.name)
+    suffix = name.suffix.lower()
+    if name.is_absolute() or ".." in name.parts:
+        raise _wrong(where, "Its path leads out of the folder.", "Do not trust this archive.")
+    if suffix not in (*SOUNDS, ".json") or name.name.startswith(".") or member.isdir():
+        return
+    file = tar.extractfile(member) if member.isreg() else None
+    if file is None:
+        raise _wrong(where, "It is a link or a device, no file.", "Archive the files themselves.")
+    sample = samples.setdefault(_plain(str(name.with_suffix(""))), _Sample(len(samples)))
+    if sample.sound if suffix != ".json" else sample.facts is not None:
+        raise _wrong(where, "Its key is there twice.", "Give every sound a key of its own.")
+    if suffix == ".json":
+        if member.size > MOST_JSON:
+            raise _wrong(where, f"It is larger than {MOST_JSON >> 20} MiB.", FORM)
+        sample.facts = _parse(where, file.read())
+    else:
+        sample.sound = f"{sample.place:08}{suffix}"
+        with (folder / sample.sound).open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+
+
+def _parse(where: str, data: bytes) -> dict[str, Any]:
+    """The facts of a JSON, with captions by canonical tag."""
+    try:
+        facts = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(where, f"It is no JSON: {error}.", FORM) from error
+    if not isinstance(facts, dict):
+        raise _wrong(where, "Its JSON is not an object.", FORM)
+    found: dict[str, Any] = {"captions": _captions(where, facts.get("captions", {}))}
+    for name in ("id", "recording", "split", "note"):
+        value = facts.get(name, "")
+        if not _is_text(value):
+            raise _wrong(where, f"Its `{name}` is not a text.", f'Write `"{name}": "…"`.')
+        found[name] = value
+    return found
+
+
+def _captions(where: str, languages: object) -> dict[str, tuple[str, ...]]:
+    """Phrasings by canonical tag; `en` and `en-x-2` are one language, as in the query file."""
+    if not isinstance(languages, Mapping):
+        raise _wrong(where, "Its `captions` are not an object of languages.", FORM)
+    found: dict[str, tuple[str, ...]] = {}
+    for tag, value in languages.items():
         try:
-            captions[known(tag)] = tuple(text.strip() for text in found if text.strip())
+            language = known(tag).split("-x-")[0]
         except UsageError as error:
-            raise _wrong(path, f"{key}.json", f"names the language `{tag}`") from error
-    if not any(captions.values()):
-        raise _wrong(path, f"{key}.json", "has no caption")
-    return Clip(
-        id=str(facts.get("id") or f"{path.stem}/{key}"),
-        audio=folder / row["sound"],
-        captions={tag: texts for tag, texts in captions.items() if texts},
-        split=str(facts.get("split") or "train"),
-        recording=str(facts.get("recording") or f"{path.stem}/{key}"),
-        note=str(facts.get("note") or ""),
-    )
+            raise _wrong(where, error.what, error.hint) from None
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(map(_is_text, texts)):
+            what = f"Its captions in `{tag}` are neither a text nor a list of texts."
+            raise _wrong(where, what, FORM)
+        kept = tuple(text.strip() for text in texts if text.strip())
+        if kept:
+            found[language] = (*found.get(language, ()), *kept)
+    if not found:
+        raise _wrong(where, "It has no caption.", FORM)
+    return found
 
 
-def _wrong(path: Path, member: str, what: str) -> UsageError:
-    return UsageError(
-        f"The shard `{path}`: `{member}` {what}.",
-        hint='Every sound `KEY.flac` has a `KEY.json` with `{"captions": {"en": "…"}}`.',
-    )
+def _index(shard: Path, samples: Mapping[str, _Sample]) -> Iterator[str]:
+    """A line of JSON a clip, once all members are there."""
+    keys: dict[str, str] = {}
+    for key, sample in samples.items():
+        where = f"`{show(shard)}`, member `{key}{Path(sample.sound).suffix or '.json'}`"
+        if not sample.sound:
+            raise _wrong(where, "Its sound is missing.", f"Sounds end in {', '.join(SOUNDS)}.")
+        if sample.facts is None:
+            raise _wrong(where, f"Its `{key}.json` is missing.", FORM)
+        name = sample.facts["id"] or f"{_plain(shard.stem)}/{key}"
+        other = keys.setdefault(name, key)
+        if other != key:
+            hint = "Give every sound an id of its own."
+            raise _wrong(where, f"The id `{name}` is that of `{other}` already.", hint)
+        split = sample.facts["split"] or "train"
+        yield json.dumps(sample.facts | {"id": name, "split": split, "sound": sample.sound})
+    if not keys:
+        raise UsageError(f"`{show(shard)}` holds no sounds.", hint="A sound is `KEY.flac`, …")
+
+
+def _is_text(value: object) -> bool:
+    """A string of whole characters: JSON can hold halves."""
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _plain(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _wrong(where: str, what: str, hint: str) -> UsageError:
+    return UsageError(f"{where}: {what}", hint=hint)
