@@ -19,7 +19,7 @@ from atri_cli.settings import Settings
 from train.checkpoints import FACTS
 from train.data.load import Data, load_data
 from train.embedded import load_embedded
-from train.gather import join_processes, leave_processes, rank
+from train.gather import join_processes, leave_processes, rank, wait_for_all
 from train.interpolate import best_share, weights_of
 from train.losses import LOSSES, get_loss
 from train.memory import estimate
@@ -88,6 +88,7 @@ class Run:
         found = load_data(request.data, request.settings, self.plan.languages, request.cache)
         self.data = self._readable(found, tell)
         self._check_folder()
+        wait_for_all()
 
     def _readable(self, found: Data, tell: Tell) -> Data:
         """The clips whose sound can be read."""
@@ -227,6 +228,7 @@ class Run:
         )
         trainer.tell = hear(trainer)
         progress = trainer.run()
+        wait_for_all()
         load_best(towers, out)
         share = best_share(towers, begin, lambda: score(towers)["score"]) if score else 1.0
         after = evaluate(towers, held, plan.languages) if held else None

@@ -49,6 +49,12 @@ def join_processes() -> None:
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
+def wait_for_all() -> None:
+    """Go on when every process is here: what the first one wrote can be read by all."""
+    if _together():
+        distributed.barrier()
+
+
 def leave_processes() -> None:
     """Leave the group, if there is one."""
     if _together():

@@ -148,7 +148,7 @@ def train(
         device=device,
     )
     settings = load_settings(library=library, model=model)
-    show = Output("json" if json else "table", quiet=quiet)
+    show = Output("json" if json else "table", quiet=quiet or not _is_first())
     if demo:
         _demo(plan, settings, show, json=json)
         return
@@ -185,6 +185,8 @@ def _train(finetune: Any, run: Run, show: Output, *, dry_run: bool, json: bool) 
     except KeyboardInterrupt:
         show.hint("Stopped. Type the same command with `--resume` to go on.")
         raise
+    if not _is_first():
+        return
     _result(finetune, found, show, json=json)
     made = run.request.out / finetune.MODEL
     show.hint(f"Make it a model for searching: {command(['export', str(made)])}")
@@ -268,6 +270,11 @@ class _Bar:
             return tell
 
         return hear
+
+
+def _is_first() -> bool:
+    """Whether this process speaks for all: of those that `torchrun` starts, the first."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _tags(words: str) -> tuple[str, ...]:
