@@ -142,7 +142,7 @@ def test_shards_of_others(tmp_path: Path) -> None:
     (sound, facts), (late, more) = sample("./d/b.c", said), sample("A")
     junk = [("d/", b""), ("d/._b.c.flac", b"mac"), ("b.cls", b"3"), ("b.txt", b"dog")]
     shard = archive(tmp_path / "x.tar", facts, *junk, late, sound, more)
-    twin = archive(tmp_path / "w.tar", *sample("A"))
+    twin = archive(tmp_path / "w.tar", ("A.OPUS", b"sound"), sample("A")[1])
     assert [one.id for one in read_shards([shard, twin], tmp_path / "u")] == [
         "w/A", "x/d/b.c", "x/A",
     ]  # fmt: skip

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from atri_cli.audio.files import open_regular, show
+from atri_cli.audio.formats import is_sound
 from atri_cli.encoders.languages import known
 from atri_cli.errors import AtriError, UsageError
 from train.clips import Clip
@@ -247,7 +248,8 @@ def _take(
     suffix = name.suffix.lower()
     if name.is_absolute() or ".." in name.parts:
         raise _wrong(where, "Its path leads out of the folder.", "Do not trust this archive.")
-    if suffix not in (*SOUNDS, ".json") or name.name.startswith(".") or member.isdir():
+    wanted = suffix == ".json" or is_sound(name)
+    if not wanted or name.name.startswith(".") or member.isdir():
         return
     file = tar.extractfile(member) if member.isreg() else None
     if file is None:
@@ -310,7 +312,7 @@ def _index(shard: Path, samples: Mapping[str, _Sample]) -> Iterator[str]:
     for key, sample in samples.items():
         where = f"`{show(shard)}`, member `{key}{Path(sample.sound).suffix or '.json'}`"
         if not sample.sound:
-            raise _wrong(where, "Its sound is missing.", f"Sounds end in {', '.join(SOUNDS)}.")
+            raise _wrong(where, "Its sound is missing.", f"Write it as `{key}.flac`.")
         if sample.facts is None:
             raise _wrong(where, f"Its `{key}.json` is missing.", FORM)
         name = sample.facts["id"] or f"{_plain(shard.stem)}/{key}"
