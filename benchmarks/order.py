@@ -26,11 +26,11 @@ from torch import nn
 
 from atri_cli.encoders.card import load_card
 from atri_cli.encoders.registry import embedded_dir
+from atri_cli.vocabulary.translate import captions
 from benchmarks.testset import QUERIES
 from train.align import AudioHead
 from train.captions import concepts_of, label_concepts
 from train.data.manifest import read_manifest
-from train.data.translate import captions
 from train.e5 import read_packed
 from train.embedded import load_embedded
 from train.lower import start_from

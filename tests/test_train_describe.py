@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atri_cli.errors import AtriError
+from atri_cli.vocabulary.translate import TEMPLATES, Translator, captions, fold, tokens
 from tests.sounds import tone
 from train.data.describe import NO_LANGUAGE, NO_WORDS, UNKNOWN, Described, describe_folder
-from train.data.translate import TEMPLATES, Translator, captions, fold, tokens, translator
-from train.phrases import CORE, Concept, vocabulary_concepts
+from train.phrases import CORE, Concept, translator, vocabulary_concepts
 
 CONCEPTS = vocabulary_concepts()
 

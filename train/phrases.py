@@ -7,53 +7,37 @@ domain; read from the data folder, its Catalan from `train/labels/ucs_ca.tsv`).
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-CORE = ("en", "fr", "de", "es", "nl", "ca", "ja", "zh")
+from atri_cli.vocabulary.concepts import (
+    CORE,
+    VOCABULARY,
+    Concept,
+    read_table,
+    vocabulary_concepts,
+)
+from atri_cli.vocabulary.translate import Translator
+
+__all__ = [
+    "CORE",
+    "VOCABULARY",
+    "Concept",
+    "all_concepts",
+    "audioset_concepts",
+    "translator",
+    "ucs_concepts",
+    "vocabulary_concepts",
+]
+
 SYNONYMS = 4
 HERE = Path(__file__).parent
-VOCABULARY = HERE.parent / "atri_cli" / "vocabulary"
-
-
-@dataclass
-class Concept:
-    """One sound, and its phrases by language (BCP 47, without the `-x-` of further phrasings)."""
-
-    id: str
-    phrases: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, lang: str, text: str) -> None:
-        """Add a phrase unless it is empty or known."""
-        text = text.strip()
-        if text and text not in self.phrases[lang]:
-            self.phrases[lang].append(text)
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as handle:
-        yield from csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
-
-
-def vocabulary_concepts(folder: Path = VOCABULARY) -> list[Concept]:
-    """The project's own concepts; a concept that stands in two files is merged."""
-    concepts: dict[str, Concept] = {}
-    for path in sorted(folder.glob("*.tsv")):
-        for row in _rows(path):
-            concept = concepts.setdefault(row["id"], Concept(row["id"]))
-            for column, text in row.items():
-                if column != "id" and text:
-                    concept.add(column.split("-x-")[0], text)
-    return list(concepts.values())
 
 
 def audioset_concepts(path: Path = HERE / "labels" / "audioset.tsv") -> list[Concept]:
     """The 527 classes of AudioSet, in class order."""
     concepts = []
-    for row in _rows(path):
+    for row in read_table(path):
         concept = Concept(f"audioset:{row['index']}")
         for lang in CORE:
             concept.add(lang, row[lang])
@@ -68,8 +52,8 @@ def _short(lang: str) -> str:
 def ucs_concepts(data: Path, catalan: Path = HERE / "labels" / "ucs_ca.tsv") -> list[Concept]:
     """The 752 categories of UCS: `category subcategory`, subcategory, first synonyms."""
     concepts: dict[str, Concept] = {}
-    rows = [(row["lang"], row) for row in _rows(data / "ucs" / "ucs.tsv")]
-    rows += [("ca", row) for row in _rows(catalan)]
+    rows = [(row["lang"], row) for row in read_table(data / "ucs" / "ucs.tsv")]
+    rows += [("ca", row) for row in read_table(catalan)]
     for lang, row in rows:
         concept = concepts.setdefault(row["catid"], Concept("ucs:" + row["catid"]))
         category, sub = row["category"].lower(), row["subcategory"].lower()
@@ -86,3 +70,9 @@ def all_concepts(data: Path) -> list[Concept]:
     """Every concept of the three sources that has at least two languages."""
     found = vocabulary_concepts() + audioset_concepts() + ucs_concepts(data)
     return [concept for concept in found if len(concept.phrases) > 1]
+
+
+@cache
+def translator() -> Translator:
+    """Finds the sounds a text names: in the vocabulary first, then among the AudioSet classes."""
+    return Translator([*vocabulary_concepts(), *audioset_concepts()])

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from os.path import commonpath
 from pathlib import Path, PurePath
 
+from atri_cli.vocabulary.translate import MOST_SOUNDS, Match, captions, vocabulary_language
 from train.clips import Clip
 from train.data.filenames import Name, read_name, recording_key, ucs_categories, words_of
 from train.data.manifest import read_manifest
 from train.data.metadata import Metadata, read_metadata
-from train.data.translate import MOST_SOUNDS, Match, captions, translator, vocabulary_language
-from train.phrases import Concept
+from train.phrases import Concept, translator
 
 MANIFESTS = ("atri.tsv", "captions.tsv")
 FOLDERS = 2

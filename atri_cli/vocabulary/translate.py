@@ -1,8 +1,8 @@
 """Free text to the sounds it names, and from there to captions in K languages.
 
-A text is matched against the shipped vocabulary and the AudioSet classes in every language they
-have, without regard to case, accents, articles and a final `s`. A text counts as written in the
-one language whose phrases cover most of its words.
+A text is matched against concepts (the shipped vocabulary; `atri train` adds the AudioSet classes)
+in every language they have, without regard to case, accents, articles and a final `s`. A text
+counts as written in the one language whose phrases cover most of its words.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from train.phrases import CORE, Concept, audioset_concepts, vocabulary_concepts
+from atri_cli.vocabulary.concepts import CORE, Concept
 
 TEMPLATES: Mapping[str, str] = {
     "en": "the sound of {}",
@@ -261,9 +260,3 @@ def _phrasings(phrases: Sequence[Sequence[str]], lang: str) -> list[str]:
     names, longer = (joint.join(texts[place] for texts in phrases) for place in (0, -1))
     sound = names if names.endswith(("音", "声")) else TEMPLATES.get(lang, "{}").format(names)
     return [names, sound, longer]
-
-
-@cache
-def translator() -> Translator:
-    """The shipped vocabulary, then the AudioSet classes."""
-    return Translator([*vocabulary_concepts(), *audioset_concepts()])

@@ -1,0 +1,45 @@
+"""The vocabulary as it is shipped: concepts, each with its phrases by language."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CORE = ("en", "fr", "de", "es", "nl", "ca", "ja", "zh")
+VOCABULARY = Path(__file__).parent
+MORE = "more"
+
+
+@dataclass
+class Concept:
+    """One sound, and its phrases by language (BCP 47, without the `-x-` of further phrasings)."""
+
+    id: str
+    phrases: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, lang: str, text: str) -> None:
+        """Add a phrase unless it is empty or known."""
+        text = text.strip()
+        if text and text not in self.phrases[lang]:
+            self.phrases[lang].append(text)
+
+
+def read_table(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of a tab-separated table with a header, cells as they are."""
+    with path.open(encoding="utf-8", newline="") as handle:
+        yield from csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def vocabulary_concepts(folder: Path = VOCABULARY) -> list[Concept]:
+    """The project's own concepts; one that stands in several files is merged."""
+    concepts: dict[str, Concept] = {}
+    for path in [*sorted(folder.glob("*.tsv")), *sorted((folder / MORE).glob("*.tsv"))]:
+        for row in read_table(path):
+            concept = concepts.setdefault(row["id"], Concept(row["id"]))
+            for column, text in row.items():
+                if column != "id" and text:
+                    concept.add(column.split("-x-")[0], text)
+    return list(concepts.values())
