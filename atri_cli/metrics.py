@@ -76,13 +76,21 @@ def mrv_std(ranks: Ranks) -> float:
     return _mean(ranks.std(axis=1)) if ranks.size else float("nan")
 
 
-def random_variance(gallery: int, languages: int) -> float:
-    """The variance form expected of independent, uniformly random ranks.
+def random_variance(gallery: int, languages: int, right: int = 1) -> float:
+    """The variance form expected of independent, uniformly random rankings.
 
-    (K - 1)/K · (N² - 1)/12: the variance of a uniform rank in 1..N, and the share of it that K
-    values keep around their own mean.
+    (K - 1)/K · (N - m)(N + 1)m / ((m + 1)²(m + 2)): the variance of the rank of the best of m right
+    items (1 + the wrong ones before it, negative hypergeometric), and the share of it that K values
+    keep around their own mean. With m = 1 it is (K - 1)/K · (N² - 1)/12.
+
+    Args:
+        gallery: N, how many items are ranked.
+        languages: K.
+        right: m, how many of them are right.
     """
-    return (languages - 1) / languages * (gallery**2 - 1) / 12
+    wrong = gallery - right
+    rank = wrong * (gallery + 1) * right / ((right + 1) ** 2 * (right + 2))
+    return (languages - 1) / languages * rank
 
 
 def normalised_mrv(ranks: Ranks, gallery: int) -> float:

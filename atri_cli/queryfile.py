@@ -39,11 +39,12 @@ class QueryRow:
 
 @dataclass(frozen=True)
 class QueryFile:
-    """All rows; `languages` in the order of their columns."""
+    """All rows; `languages` in the order of their columns; `audio_column` from 1, 0 for none."""
 
     languages: tuple[str, ...]
     rows: tuple[QueryRow, ...]
     has_audio: bool
+    audio_column: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def read_queries(path: Path) -> QueryFile:
     if not rows:
         raise UsageError(f"`{path}` has a header and no rows.", hint="Write one concept a line.")
     languages = tuple(dict.fromkeys(column.name for column in columns if column.is_text))
-    return QueryFile(languages, tuple(rows.values()), any(row.audio for row in rows.values()))
+    audio = next((n for n, column in enumerate(columns, 1) if column.name == "audio"), 0)
+    has_audio = any(row.audio for row in rows.values())
+    return QueryFile(languages, tuple(rows.values()), has_audio, audio)
 
 
 def write_queries(path: Path, rows: Sequence[QueryRow], languages: Sequence[str]) -> None:

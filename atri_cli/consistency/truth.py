@@ -1,0 +1,127 @@
+"""The right answers of a query file: paths and globs, looked up in a library."""
+
+from __future__ import annotations
+
+import bisect
+import fnmatch
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atri_cli.errors import UsageError
+from atri_cli.library.store import Store
+from atri_cli.queryfile import QueryRow
+
+WILD = re.compile(r"[*?\[]")
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is right.
+
+    Args:
+        files: for each row the ids of its right files, ascending; empty without `audio`.
+        missing: (line, pattern, why) of the patterns that no searchable file matches.
+    """
+
+    files: tuple[tuple[int, ...], ...]
+    missing: tuple[tuple[int, str, str], ...] = ()
+
+
+def find_answers(store: Store, rows: Sequence[QueryRow]) -> Answers:
+    """Look every `audio` pattern up: relative to any root, or absolute; `*` also crosses `/`.
+
+    A name that is there as it is written counts as that file, whatever signs it has.
+    """
+    listed = store.rows(
+        "SELECT f.id, r.path, f.path, f.status, f.reason FROM files f"
+        " JOIN roots r ON r.id = f.root_id"
+    )
+    ready = _Names([(row[0], row[1], row[2]) for row in listed if row[3] == "ok"])
+    skipped = _Names([(row[0], row[1], row[2]) for row in listed if row[3] != "ok"])
+    reasons = {row[0]: str(row[4]) for row in listed if row[3] != "ok"}
+    files: list[tuple[int, ...]] = []
+    missing: list[tuple[int, str, str]] = []
+    for row in rows:
+        right: set[int] = set()
+        for pattern in row.audio:
+            found = ready.find(pattern)
+            right.update(found)
+            if not found:
+                passed = skipped.find(pattern)
+                why = f"skipped: {reasons[passed[0]] or 'not indexed yet'}" if passed else ""
+                missing.append((row.line, pattern, why))
+        files.append(tuple(sorted(right)))
+    return Answers(tuple(files), tuple(missing))
+
+
+def refuse_missing(path: Path, answers: Answers, column: int) -> None:
+    """Complain of patterns that match nothing.
+
+    Args:
+        path: of the query file.
+        answers: from `find_answers`.
+        column: number of the column `audio`, from 1.
+
+    Raises:
+        UsageError: there are any; names the first few with line and column.
+    """
+    if not answers.missing:
+        return
+    (line, pattern, why), *others = answers.missing
+    said = [f"It was {why}"] if why else []
+    said += [f"line {n}: `{name}`" + (f" ({w})" if w else "") for n, name, w in others[: SHOWN - 1]]
+    if len(others) >= SHOWN:
+        said.append(f"and {len(others) - SHOWN + 1} more")
+    what = "is in the library but cannot be found" if why else "matches no sound of the library"
+    raise UsageError(
+        f"`{path}`, line {line}, column {column}: `{pattern}` {what}.",
+        why="; ".join(said),
+        hint="Paths are relative to an indexed folder (`atri roots`); `--skip-missing` leaves out "
+        "what is not there.",
+    )
+
+
+class _Names:
+    """Names of files, to be found as written or by glob."""
+
+    def __init__(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
+        names = [
+            (_composed(os.fsdecode(name)), number)
+            for number, root, path in rows
+            for name in (path, os.path.join(root, path))
+        ]
+        names.sort()
+        self._names = [name for name, _ in names]
+        self._ids = [number for _, number in names]
+        self._known: dict[str, tuple[int, ...]] = {}
+
+    def find(self, pattern: str) -> tuple[int, ...]:
+        """Ids of the files, ascending."""
+        if pattern not in self._known:
+            self._known[pattern] = self._find(_composed(os.path.expanduser(pattern)))
+        return self._known[pattern]
+
+    def _find(self, pattern: str) -> tuple[int, ...]:
+        low = bisect.bisect_left(self._names, pattern)
+        high = bisect.bisect_right(self._names, pattern)
+        if low < high or not WILD.search(pattern):
+            return tuple(sorted(set(self._ids[low:high])))
+        # Only names that begin like the pattern, up to its first wildcard, are compared.
+        prefix = pattern[: WILD.search(pattern).start()]  # type: ignore[union-attr]
+        test = re.compile(fnmatch.translate(pattern)).match
+        found = set()
+        for place in range(bisect.bisect_left(self._names, prefix), len(self._names)):
+            if not self._names[place].startswith(prefix):
+                break
+            if test(self._names[place]):
+                found.add(self._ids[place])
+        return tuple(sorted(found))
+
+
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
