@@ -11,12 +11,13 @@ from atri_cli.consistency import DEPTH, HITS, ROWS_WITH_HITS, remedies
 from atri_cli.consistency.bank import bank
 from atri_cli.consistency.gallery import Gallery
 from atri_cli.consistency.questions import Questions, Tell, ask
-from atri_cli.consistency.ranking import Adjust, Rankings, rank_gallery
+from atri_cli.consistency.ranking import Rankings, rank_gallery
 from atri_cli.consistency.report import SCHEMA, Hits, Report, build, for_json
 from atri_cli.consistency.truth import Answers, find_answers, refuse_missing
 from atri_cli.queryfile import QueryFile, read_queries
 
 if TYPE_CHECKING:
+    from atri_cli.consistency.ranking import Adjust
     from atri_cli.encoders.types import Encoder
     from atri_cli.library.library import Library
     from atri_cli.library.store import Store
