@@ -75,6 +75,8 @@ def _place(place: SearchHit | SegmentHit) -> dict[str, float]:
 
 def _query_part(part: QueryPart) -> dict[str, Any]:
     if part.like is None:
-        return {"text": clean(part.text or ""), "weight": part.weight, "lang": part.lang}
+        asked = {"text": clean(part.text or ""), "weight": part.weight, "lang": part.lang}
+        also = [{"text": text, "lang": tag} for tag, text in part.also]
+        return {**asked, "also": also} if also else asked
     span_asked = {"start": part.like_start, "end": part.like_end}
     return {**path_fields("like", part.like), **span_asked, "weight": part.weight}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 NOTHING_FOUND = 3
 STDIN = "-"
+SHOWN = 8  # translations that a note names
 
 
 def search(
@@ -103,6 +105,12 @@ def search(
             "--lang", metavar="TAG", help="Language of the texts, as `fr`.", show_default=False
         ),
     ] = None,
+    expand: Annotated[
+        bool,
+        typer.Option(
+            "--expand", help="Ask in all languages at once, where the vocabulary has the words."
+        ),
+    ] = False,
     json: JsonOption = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a file.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each place.")] = False,
@@ -131,6 +139,7 @@ def search(
       atri search "chien qui aboie"
       atri search rain^2 "city street" --not thunder
       atri search --like ~/dog.wav@1:05-1:08 --duration 1..10
+      atri search "heavy rain" --expand
       atri search 雨 --ext wav,flac --since 7d --json
       atri search footsteps -0 | xargs -0 ls -l
     """
@@ -138,6 +147,8 @@ def search(
     mode = _mode(json, jsonl, csv, paths_only or null)
     out = Output(mode, quiet=quiet, null=null)
     parts = _parts(texts or [], unwanted or [], like or [], lang)
+    if expand:
+        parts = [_expanded(out, part) for part in parts]
     filters = _filters(paths or [], ext or [], root or [], duration, since)
     if play:
         from atri_cli.commands.play import find_player
@@ -189,6 +200,23 @@ def _text_part(text: str, lang: str | None, sign: float) -> QueryPart:
     if not words:
         raise UsageError("No text came from stdin.", hint="`echo rain | atri search -`")
     return QueryPart(text=words, weight=sign, lang=lang)
+
+
+def _expanded(out: Output, part: QueryPart) -> QueryPart:
+    """A text with its translations, which a note names; anything else as it is."""
+    if part.text is None:
+        return part
+    from atri_cli.vocabulary.expand import translations
+
+    named = translations(part.text, part.lang)
+    if not named:
+        out.note(f"Not translated: the vocabulary does not know all of `{part.text}`.")
+        return part
+    shown = ", ".join(f"{texts[0]} ({tag})" for tag, texts in list(named.items())[:SHOWN])
+    more = f" and {len(named) - SHOWN} more languages" if len(named) > SHOWN else ""
+    out.note(f"`{part.text}` is also asked as {shown}{more}.")
+    also = tuple((tag, text) for tag, texts in named.items() for text in texts)
+    return replace(part, also=also)
 
 
 def _filters(

@@ -67,7 +67,25 @@ def _part_vector(encoder: Encoder, part: QueryPart) -> Vectors:
             raise UsageError("A query part is a text or a sound, not both.")
         return _sound_vector(encoder, part.like, part.like_start, part.like_end)
     vector: Vectors = encoder.embed_text([_visible(part.text or "")], part.lang)[0]
-    return vector
+    if not part.also:
+        return vector
+    by_language: dict[str, list[str]] = {}
+    for tag, text in part.also:
+        by_language.setdefault(tag, []).append(text)
+    return blend(vector, [encoder.embed_text(texts, tag) for texts in by_language.values()])
+
+
+def blend(vector: Vectors, translations: Sequence[Vectors]) -> Vectors:
+    """The direction of the mean of a text's vector and that of each language's texts.
+
+    Args:
+        vector: float32 [dim], unit length.
+        translations: for each language float32 [texts, dim]; all languages have an equal say.
+    """
+    means = [rows.mean(axis=0, dtype=np.float64) for rows in translations]
+    total = np.sum([mean / np.linalg.norm(mean) for mean in [vector, *means]], axis=0)
+    unit: Vectors = (total / np.linalg.norm(total)).astype(np.float32)
+    return unit
 
 
 def _visible(text: str) -> str:

@@ -82,7 +82,8 @@ ProgressCallback = Callable[[IndexProgress], None]
 class QueryPart:
     """One ingredient of a query: a text or a piece of a sound file, with its weight.
 
-    A negative weight steers away from it. Exactly one of `text` and `like` is given.
+    A negative weight steers away from it. Exactly one of `text` and `like` is given. `also` holds
+    the text in other words, as (language tag, text): all have an equal say, language by language.
     """
 
     text: str | None = None
@@ -91,6 +92,7 @@ class QueryPart:
     like_end: float | None = None
     weight: float = 1.0
     lang: str | None = None
+    also: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
