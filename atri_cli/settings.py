@@ -40,6 +40,7 @@ class Settings:
         library_name: name of the library, or of its folder.
         library_dir: folder of the library; it need not exist.
         models_dir: the user's models, a folder each.
+        cache_dir: what can be made again; it may be deleted at any time.
         config_file: where config.toml is looked for.
         model: name or folder of a model.
         device: `cpu`, `cuda` or `auto`.
@@ -51,6 +52,7 @@ class Settings:
     library_name: str
     library_dir: Path
     models_dir: Path
+    cache_dir: Path
     config_file: Path
     model: str
     device: str
@@ -76,7 +78,7 @@ def load_settings(
     Raises:
         UsageError: a value is wrong; it names the option, variable or file and what is allowed.
     """
-    data, config_dir, home = _folders()
+    data, config_dir, cache, home = _folders()
     config_file = config_dir / CONFIG_FILE
     options = {"library": library, "model": model, "device": device, "jobs": jobs}
     values, origin = _resolve(options, os.environ, read_config(config_file), str(config_file))
@@ -86,6 +88,7 @@ def load_settings(
         library_name=name,
         library_dir=folder,
         models_dir=data / "models",
+        cache_dir=cache,
         config_file=config_file,
         model=values["model"],
         device=values["device"],
@@ -169,13 +172,14 @@ def _library(value: str, libraries: Path) -> tuple[str, Path]:
     return folder.name or str(folder), folder
 
 
-def _folders() -> tuple[Path, Path, str]:
-    """Folders of data and of configuration, and where they come from."""
+def _folders() -> tuple[Path, Path, Path, str]:
+    """Folders of data, of configuration and of caches, and where they come from."""
     home = os.environ.get("ATRI_HOME")
     if home:
         folder = Path(os.path.abspath(os.path.expanduser(home)))
-        return folder, folder, "ATRI_HOME"
+        return folder, folder, folder / "cache", "ATRI_HOME"
     import platformdirs
 
     data = platformdirs.user_data_path("atri", appauthor=False)
-    return data, platformdirs.user_config_path("atri", appauthor=False), DEFAULT
+    config = platformdirs.user_config_path("atri", appauthor=False)
+    return data, config, platformdirs.user_cache_path("atri", appauthor=False), DEFAULT

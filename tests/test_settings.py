@@ -25,6 +25,7 @@ def test_defaults_lie_under_atri_home(atri_home: Path) -> None:
         library_name="default",
         library_dir=atri_home / "libraries" / "default",
         models_dir=atri_home / "models",
+        cache_dir=atri_home / "cache",
         config_file=atri_home / "config.toml",
         model="atri-mini",
         device="cpu",

@@ -2,6 +2,7 @@
 
 - `mean`: a row is asked with the mean of its languages' vectors.
 - `ranks`: a row is asked in every language, and the rankings are fused.
+- `expand`: a query is asked together with its translations from the vocabulary, as a search can be.
 - `mean-shift`: a language's texts lie around a point of their own; it is moved to the mean of all.
 - `qb-norm`: files that come first for many queries, whatever is asked, are held back.
 """
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atri_cli.consistency.questions import Questions
+from atri_cli.consistency.questions import Questions, Tell, embed, silent
+from atri_cli.library.query import blend
+from atri_cli.vocabulary.expand import translations
 
 if TYPE_CHECKING:
     from atri_cli.consistency.gallery import Gallery
     from atri_cli.consistency.ranking import Adjust, Scores
-    from atri_cli.encoders.types import Vectors
+    from atri_cli.encoders.types import Encoder, Vectors
 
 Fuse = Literal["mean", "ranks"]
 FUSION_CONSTANT = 60
@@ -34,14 +37,20 @@ class Remedies:
     """Which of them are used."""
 
     fuse: Fuse | None = None
+    expand: bool = False
     mean_shift: bool = False
     qb_norm: bool = False
 
     @property
     def names(self) -> list[str]:
         """As the command's options write them."""
-        chosen = [("mean-shift", self.mean_shift), ("qb-norm", self.qb_norm)]
-        return [*([f"fuse {self.fuse}"] if self.fuse else []), *(name for name, on in chosen if on)]
+        chosen = {
+            f"fuse {self.fuse}": self.fuse is not None,
+            "expand": self.expand,
+            "mean-shift": self.mean_shift,
+            "qb-norm": self.qb_norm,
+        }
+        return [name for name, on in chosen.items() if on]
 
     @property
     def need_bank(self) -> bool:
@@ -75,6 +84,28 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
     zero = np.zeros(questions.vectors.shape[1], np.float32)
     table = np.stack([moves.get(tag, zero) for tag in questions.languages])
     return questions.with_vectors(unit(questions.vectors + table[questions.language_of]))
+
+
+def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> Questions:
+    """Every query blended with its translations, where the vocabulary has any (`search --expand`)."""
+    asked = [
+        (place, translations(text, tag))
+        for row, cells in zip(questions.rows, questions.place, strict=True)
+        for tag, places in zip(questions.languages, cells, strict=True)
+        for text, place in zip(row.texts.get(tag, ()), places.tolist(), strict=False)
+    ]
+    pairs = {
+        (tag, text): None for _, named in asked for tag, texts in named.items() for text in texts
+    }
+    if not pairs:
+        return questions
+    known = dict(zip(pairs, embed(encoder, list(pairs), tell), strict=True))
+    vectors = questions.vectors.copy()
+    for place, named in asked:
+        if named:
+            rows = [np.stack([known[tag, text] for text in texts]) for tag, texts in named.items()]
+            vectors[place] = blend(vectors[place], rows)
+    return questions.with_vectors(vectors)
 
 
 def fuse_means(questions: Questions) -> Questions:

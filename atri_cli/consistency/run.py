@@ -85,6 +85,8 @@ def _remedied(
     asked = plan.remedies
     steps: list[Adjust] = []
     known = bank(encoder, questions.languages, plan.cache, tell) if asked.need_bank else {}
+    if asked.expand:
+        questions = remedies.expand(questions, encoder, tell)
     if asked.mean_shift:
         questions = remedies.shift(questions, known)
     if asked.fuse == "mean":
