@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 NOTHING_FOUND = 3
 STDIN = "-"
-SHOWN = 8  # translations that a note names
 
 
 def search(
@@ -212,11 +211,9 @@ def _expanded(out: Output, part: QueryPart) -> QueryPart:
     if not named:
         out.note(f"Not translated: the vocabulary does not know all of `{part.text}`.")
         return part
-    shown = ", ".join(f"{texts[0]} ({tag})" for tag, texts in list(named.items())[:SHOWN])
-    more = f" and {len(named) - SHOWN} more languages" if len(named) > SHOWN else ""
-    out.note(f"`{part.text}` is also asked as {shown}{more}.")
-    also = tuple((tag, text) for tag, texts in named.items() for text in texts)
-    return replace(part, also=also)
+    shown = ", ".join(f"{name} ({tag})" for tag, name in named.items())
+    out.note(f"`{part.text}` is also asked as {shown}.")
+    return replace(part, also=tuple(named.items()))
 
 
 def _filters(

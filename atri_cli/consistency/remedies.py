@@ -87,23 +87,21 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
 
 
 def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> Questions:
-    """Every query blended with its translations, where the vocabulary has any (`search --expand`)."""
+    """Each query blended with its translations, where the vocabulary has any (`search --expand`)."""
     asked = [
         (place, translations(text, tag))
         for row, cells in zip(questions.rows, questions.place, strict=True)
         for tag, places in zip(questions.languages, cells, strict=True)
         for text, place in zip(row.texts.get(tag, ()), places.tolist(), strict=False)
     ]
-    pairs = {
-        (tag, text): None for _, named in asked for tag, texts in named.items() for text in texts
-    }
+    pairs = list(dict.fromkeys(pair for _, named in asked for pair in named.items()))
     if not pairs:
         return questions
-    known = dict(zip(pairs, embed(encoder, list(pairs), tell), strict=True))
+    known = dict(zip(pairs, embed(encoder, pairs, tell), strict=True))
     vectors = questions.vectors.copy()
     for place, named in asked:
         if named:
-            rows = [np.stack([known[tag, text] for text in texts]) for tag, texts in named.items()]
+            rows = np.stack([known[pair] for pair in named.items()])
             vectors[place] = blend(vectors[place], rows)
     return questions.with_vectors(vectors)
 

@@ -69,21 +69,17 @@ def _part_vector(encoder: Encoder, part: QueryPart) -> Vectors:
     vector: Vectors = encoder.embed_text([_visible(part.text or "")], part.lang)[0]
     if not part.also:
         return vector
-    by_language: dict[str, list[str]] = {}
-    for tag, text in part.also:
-        by_language.setdefault(tag, []).append(text)
-    return blend(vector, [encoder.embed_text(texts, tag) for texts in by_language.values()])
+    return blend(vector, np.concatenate([encoder.embed_text([t], tag) for tag, t in part.also]))
 
 
-def blend(vector: Vectors, translations: Sequence[Vectors]) -> Vectors:
-    """The direction of the mean of a text's vector and that of each language's texts.
+def blend(vector: Vectors, translations: Vectors) -> Vectors:
+    """The direction of the sum of a text's vector, float32 [dim], and those of its translations.
 
     Args:
         vector: float32 [dim], unit length.
-        translations: for each language float32 [texts, dim]; all languages have an equal say.
+        translations: float32 [n, dim], unit length.
     """
-    means = [rows.mean(axis=0, dtype=np.float64) for rows in translations]
-    total = np.sum([mean / np.linalg.norm(mean) for mean in [vector, *means]], axis=0)
+    total = vector + translations.sum(axis=0, dtype=np.float64)
     unit: Vectors = (total / np.linalg.norm(total)).astype(np.float32)
     return unit
 

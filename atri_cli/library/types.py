@@ -83,7 +83,7 @@ class QueryPart:
     """One ingredient of a query: a text or a piece of a sound file, with its weight.
 
     A negative weight steers away from it. Exactly one of `text` and `like` is given. `also` holds
-    the text in other words, as (language tag, text): all have an equal say, language by language.
+    the text in other languages, as (tag, text): all have an equal say.
     """
 
     text: str | None = None

@@ -19,25 +19,25 @@ _AROUND = re.compile(
 )
 
 
-def translations(text: str, lang: str | None = None) -> dict[str, tuple[str, ...]]:
-    """What a text's sounds are called in each language of the vocabulary.
+def translations(text: str, lang: str | None = None) -> dict[str, str]:
+    """What a text's sounds are called in each core language of the vocabulary.
+
+    Names only, and the core languages only: longer phrases and the other languages, in which models
+    know less, find less (docs/results/consistency.md).
 
     Args:
-        text: a query.
+        text: a query, in any language of the vocabulary.
         lang: the tag of its language, when it is known.
 
     Returns:
-        By language its names and longer phrases; empty when any word of the text is unknown, since
-        the rest would ask for something else.
+        Name by language; empty when any word of the text is unknown, since the rest would ask for
+        something else.
     """
-    spoken = vocabulary_languages()
-    languages = [vocabulary_language(lang)] if lang else spoken
+    languages = [vocabulary_language(lang)] if lang else vocabulary_languages()
     for form in dict.fromkeys((text, _AROUND.sub("", text.strip()))):
         match = _translator().find(form, languages=languages) if form.strip() else None
         if match is not None and match.share == 1.0:
-            named = captions(match.concepts, spoken)
-            # Without the middle one, a template around the name.
-            return {tag: tuple(dict.fromkeys((t[0], t[-1]))) for tag, t in named.items()}
+            return {tag: names[0] for tag, names in captions(match.concepts, CORE).items()}
     return {}
 
 
