@@ -29,7 +29,8 @@ def program() -> NoReturn:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 3 nothing found, 130 Ctrl-C.
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 3 nothing found,
+    4 a limit of `atri consistency` is broken, 130 Ctrl-C.
 
     With `ATRI_DEBUG=1` errors keep their traceback.
     """

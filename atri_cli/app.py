@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     "index",
     "search",
+    "consistency",
     "status",
     "roots",
     "doctor",

@@ -122,6 +122,11 @@ class Output:
                 "".join(f"{name:{width}}  {value}".rstrip() + "\n" for name, value in pairs)
             )
 
+    def text(self, text: str) -> None:
+        """Words as they are, such as Markdown; not when `quiet`."""
+        if not self.quiet:
+            self._print(clean(text))
+
     def document(self, document: Record) -> None:
         """One JSON object: indented for a terminal in mode `json`, else on one line."""
         indent = 2 if self.mode == "json" and is_terminal(sys.stdout) else None

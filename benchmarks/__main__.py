@@ -12,13 +12,14 @@ from typing import Any
 
 from atri_cli.encoders.registry import find_model
 from atri_cli.settings import load_settings
-from benchmarks import indexing, nearest, start
+from benchmarks import indexing, languages, nearest, start
 from benchmarks.options import Options
 from benchmarks.table import RESULTS, Table, page
 
 BENCHMARKS: dict[str, Callable[[Options, Table], None]] = {
     "help": start.help_text,
     "search": start.cold_search,
+    "consistency": languages.consistency,
     "nearest": nearest.hnsw_and_exact,
     "speed": indexing.speed,
     "unchanged": indexing.nothing_to_do,

@@ -13,6 +13,7 @@ from atri_cli.consistency import Remedies, consistency
 from atri_cli.consistency.report import Report
 from atri_cli.errors import UsageError
 from atri_cli.library.library import Library
+from atri_cli.library.types import QueryPart
 from atri_cli.queryfile import QueryRow, read_queries, write_queries
 from tests.sounds import write_noise, write_tone
 
@@ -113,7 +114,7 @@ def test_the_first_files_are_those_of_a_search(library: Library, tmp_path: Path)
     found = report(library, tmp_path, rows(), list(TEXTS))
     for row in rows():
         for tag, (text,) in row.texts.items():
-            hits = library.search(text, limit=3).hits
+            hits = library.search(QueryPart(text, lang=tag), limit=3).hits
             shown = found.hits[row.id][tag]
             assert [hit.path for hit in shown] == [hit.path for hit in hits]
             for one, other in zip(shown, hits, strict=True):
@@ -123,9 +124,9 @@ def test_the_first_files_are_those_of_a_search(library: Library, tmp_path: Path)
 
 def test_expanding_is_what_a_search_does(library: Library, tmp_path: Path) -> None:
     asked = [QueryRow("dog", {"en": ("dog",), "fr": ("chien",)}, ("high1.wav",))]
-    found = report(library, tmp_path, asked, ["en", "fr"], remedies=Remedies(expand=True))
+    found = report(library, tmp_path, asked, ["en", "fr"], remedies=Remedies())
     assert found.document["remedies"] == ["expand"]
-    plain = report(library, tmp_path, asked, ["en", "fr"])
+    plain = report(library, tmp_path, asked, ["en", "fr"], remedies=Remedies(expand=False))
     cosine = [one.document["agreement"]["cosine"] for one in (plain, found)]
     assert cosine[1] > cosine[0]
 
@@ -171,7 +172,7 @@ def test_depth_beyond_the_library(library: Library, tmp_path: Path) -> None:
 def test_all_remedies_keep_the_questions(library: Library, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     for fuse in (None, "mean", "ranks"):
-        chosen = Remedies(fuse=fuse, expand=True, mean_shift=True, qb_norm=True)  # type: ignore[arg-type]
+        chosen = Remedies(fuse=fuse, mean_shift=True, qb_norm=True)  # type: ignore[arg-type]
         document = report(
             library, tmp_path, rows(), list(TEXTS), remedies=chosen, cache=cache
         ).document

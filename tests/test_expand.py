@@ -1,4 +1,4 @@
-"""`--expand`: a query together with its translations."""
+"""A query together with its translations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from atri_cli.library.query import query_vector
 from atri_cli.library.types import QueryPart
 from atri_cli.vocabulary.concepts import CORE, vocabulary_concepts
-from atri_cli.vocabulary.expand import translations, vocabulary_languages
+from atri_cli.vocabulary.lookup import FILE, compiled, read_lines, translations
 from tests.cli_tools import make_sounds, run
 from tests.fake_encoder import FakeEncoder
 
@@ -45,13 +45,20 @@ def test_the_language_can_be_given() -> None:
 
 
 def test_every_concept_is_found_by_its_own_names() -> None:
-    missed = [
-        (concept.id, tag)
-        for concept in vocabulary_concepts()[::25]
-        for tag in CORE
-        if tag not in translations(concept.phrases[tag][0], tag)
+    lines = read_lines()
+    asked = [(concept, tag) for concept in vocabulary_concepts() for tag in concept.phrases]
+    found = [translations(concept.phrases[tag][0], tag, lines) for concept, tag in asked]
+    right = [
+        named.get("en") == concept.phrases["en"][0]
+        for (concept, _), named in zip(asked, found, strict=True)
     ]
-    assert not missed
+    assert sum(right) / len(right) > 0.98  # a few sounds share a name
+    some = asked[::977]
+    assert [translations(c.phrases[tag][0], tag) for c, tag in some] == found[::977]
+
+
+def test_the_compiled_file_is_that_of_the_tables() -> None:
+    assert FILE.read_text(encoding="utf-8") == compiled(vocabulary_concepts())
 
 
 def test_languages_have_an_equal_say() -> None:
@@ -73,6 +80,9 @@ def test_the_command_says_what_it_asks(
     (part,) = done.json["query"]
     assert {"text": "pluie", "lang": "fr"} in part["also"]
     done = run(capsysbinary, "search", "low tone", "--expand", "--json", *options)
-    assert "Not translated" in done.err
+    assert "not translated" in done.err
     assert "also" not in done.json["query"][0]
-    assert len(vocabulary_languages()) >= len(CORE)
+    done = run(capsysbinary, "search", "rain", "--json", *options)
+    assert (len(done.json["query"][0]["also"]), done.err) == (len(CORE), "")
+    done = run(capsysbinary, "search", "rain", "--json", "--no-expand", *options)
+    assert "also" not in done.json["query"][0]

@@ -22,11 +22,21 @@ from train.phrases import (
 )
 
 FILES = sorted(VOCABULARY.glob("*.tsv"))
+MORE = sorted((VOCABULARY / "more").glob("*.tsv"))
 AUDIOSET, CATALAN = HERE / "labels" / "audioset.tsv", HERE / "labels" / "ucs_ca.tsv"
-TABLES = [*FILES, AUDIOSET, CATALAN, LABELS]
+TABLES = [*FILES, *MORE, AUDIOSET, CATALAN, LABELS]
 COLUMNS = ["id", *(column for lang in CORE for column in (lang, f"{lang}-x-2"))]
 LATIN = ("en", "fr", "de", "es", "nl", "ca")
 JAPANESE_IN_LATIN = {"BGM"}
+
+FURTHER_SCRIPTS = {
+    "ar": "ARABIC",
+    "ko": "HANGUL",
+    "ru": "CYRILLIC",
+    "uk": "CYRILLIC",
+    "zh-Hant": "CJK",
+}
+INITIALS = {"LATIN"}  # GPS, DJ, UFO …
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 each_table = pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
@@ -101,6 +111,21 @@ def test_most_phrasings_differ(path: Path) -> None:
     assert same == []
 
 
+@pytest.mark.parametrize("path", MORE, ids=lambda path: path.name)
+def test_further_languages_name_every_concept_once(path: Path) -> None:
+    found, tag = rows(path), path.stem
+    assert list(found[0]) == ["id", tag, f"{tag}-x-2"]
+    assert [row["id"] for row in found] == [concept.id for concept in vocabulary_concepts()]
+    names = Counter(row[tag] for row in found)
+    assert len(names) >= 0.99 * len(found), [name for name, n in names.items() if n > 1]
+    assert [row["id"] for row in found if row[tag] == row[f"{tag}-x-2"]] == []
+    own = FURTHER_SCRIPTS.get(tag, "LATIN")
+    for row in found:
+        written = scripts(row[tag] + row[f"{tag}-x-2"])
+        assert own in written, row
+        assert written <= {own, *INITIALS}, row
+
+
 def test_audioset_is_complete_and_in_order() -> None:
     assert [row["index"] for row in rows(AUDIOSET)] == [str(place) for place in range(527)]
     found = audioset_concepts()
@@ -135,7 +160,7 @@ def test_labels_come_once_and_those_that_say_nothing_are_marked() -> None:
 
 def test_every_concept_has_every_core_language() -> None:
     for concept in vocabulary_concepts():
-        assert tuple(concept.phrases) == CORE, concept.id
+        assert tuple(concept.phrases)[: len(CORE)] == CORE, concept.id
         assert all(len(set(texts)) == len(texts) > 0 for texts in concept.phrases.values())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ COLUMNS = (
 CSV_COLUMNS = ("path", "root", "start", "end", "score", "z")
 
 
-def print_hits(out: Output, result: SearchResult, parts: Sequence[QueryPart]) -> None:
+def print_hits(out: Output, result: SearchResult) -> None:
     """Hand a search's result to the output."""
     several = len({hit.root for hit in result.hits}) > 1
     rows = [_row(hit, several) for hit in result.hits]
     document = {
         "schema": SCHEMA,
-        "query": [_query_part(part) for part in parts],
+        "query": [_query_part(part) for part in result.parts],
         "library": result.library,
         "model": result.model,
         "hits": [row.record for row in rows],

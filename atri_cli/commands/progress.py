@@ -1,4 +1,4 @@
-"""The progress of `atri index` on stderr: a bar on a terminal, else a line before a long wait."""
+"""Progress on stderr: a bar on a terminal, else at most a line before a long wait."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from atri_cli.output import Output, is_terminal
 from atri_cli.wording import counted, duration
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from atri_cli.library.types import IndexProgress, ProgressCallback
 
 NOT_YET = "looking for sounds"
@@ -79,3 +81,32 @@ class IndexBar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+
+class StepBar:
+    """A bar on stderr for work in steps, each with a name; nothing where nobody would see it."""
+
+    def __init__(self, out: Output) -> None:
+        self._bar: Progress | None = None
+        if is_terminal(sys.stderr) and not out.quiet:
+            from rich.console import Console
+            from rich.progress import Progress as RichProgress
+
+            self._bar = RichProgress(console=Console(stderr=True), transient=True)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how far a step is; a new name begins a new step."""
+        if self._bar is None:
+            return
+        if not self._bar.tasks:
+            self._bar.add_task(what, total=total)
+        self._bar.update(self._bar.tasks[0].id, completed=done, total=total, description=what)
+
+    def __enter__(self) -> StepBar:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

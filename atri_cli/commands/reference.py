@@ -37,6 +37,7 @@ CLOSING = """\
 | 1 | it could not be done; `atri doctor`: something is broken |
 | 2 | the command line, a variable or config.toml is wrong |
 | 3 | `atri search --fail-if-empty` found nothing |
+| 4 | `atri consistency`: a limit (`--max-mrv`, `--min-overlap`) is broken |
 | 130 | stopped by Ctrl-C; what was finished is saved |
 | 141 | the program that read the output has ended |
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,11 +104,13 @@ def search(
         ),
     ] = None,
     expand: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--expand", help="Ask in all languages at once, where the vocabulary has the words."
+            "--expand/--no-expand",
+            help="Ask in eight languages at once what the vocabulary knows (the default).",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     json: JsonOption = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a file.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each place.")] = False,
@@ -146,8 +147,6 @@ def search(
     mode = _mode(json, jsonl, csv, paths_only or null)
     out = Output(mode, quiet=quiet, null=null)
     parts = _parts(texts or [], unwanted or [], like or [], lang)
-    if expand:
-        parts = [_expanded(out, part) for part in parts]
     filters = _filters(paths or [], ext or [], root or [], duration, since)
     if play:
         from atri_cli.commands.play import find_player
@@ -156,10 +155,18 @@ def search(
     with opened(settings) as sounds:
         if not sounds.exists:
             raise nothing_indexed(settings)
-        result = sounds.search(parts, limit=limit, filters=filters, segments_per_file=segments)
+        result = sounds.search(
+            parts,
+            limit=limit,
+            filters=filters,
+            segments_per_file=segments,
+            expand=expand is not False,
+        )
     from atri_cli.commands.hits import print_hits
 
-    print_hits(out, result, parts)
+    if expand:
+        _say_how_it_is_asked(out, result.parts)
+    print_hits(out, result)
     if not result.hits:
         _say_nothing_found(out, filters, texts or [], settings)
         raise typer.Exit(NOTHING_FOUND if fail_if_empty else 0)
@@ -201,19 +208,13 @@ def _text_part(text: str, lang: str | None, sign: float) -> QueryPart:
     return QueryPart(text=words, weight=sign, lang=lang)
 
 
-def _expanded(out: Output, part: QueryPart) -> QueryPart:
-    """A text with its translations, which a note names; anything else as it is."""
-    if part.text is None:
-        return part
-    from atri_cli.vocabulary.expand import translations
-
-    named = translations(part.text, part.lang)
-    if not named:
-        out.note(f"Not translated: the vocabulary does not know all of `{part.text}`.")
-        return part
-    shown = ", ".join(f"{name} ({tag})" for tag, name in named.items())
-    out.note(f"`{part.text}` is also asked as {shown}.")
-    return replace(part, also=tuple(named.items()))
+def _say_how_it_is_asked(out: Output, parts: tuple[QueryPart, ...]) -> None:
+    for part in parts:
+        if part.also:
+            names = ", ".join(f"{name} ({tag})" for tag, name in part.also)
+            out.note(f"`{part.text}` is also asked as {names}.")
+        elif part.text is not None:
+            out.note(f"The vocabulary does not know `{part.text}` as a sound: not translated.")
 
 
 def _filters(

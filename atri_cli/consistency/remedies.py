@@ -2,7 +2,7 @@
 
 - `mean`: a row is asked with the mean of its languages' vectors.
 - `ranks`: a row is asked in every language, and the rankings are fused.
-- `expand`: a query is asked together with its translations from the vocabulary, as a search can be.
+- `expand`: a query is asked together with its translations from the vocabulary, as a search is.
 - `mean-shift`: a language's texts lie around a point of their own; it is moved to the mean of all.
 - `qb-norm`: files that come first for many queries, whatever is asked, are held back.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from atri_cli.consistency.questions import Questions, Tell, embed, silent
 from atri_cli.library.query import blend
-from atri_cli.vocabulary.expand import translations
+from atri_cli.vocabulary.lookup import read_lines, translations
 
 if TYPE_CHECKING:
     from atri_cli.consistency.gallery import Gallery
@@ -37,7 +37,7 @@ class Remedies:
     """Which of them are used."""
 
     fuse: Fuse | None = None
-    expand: bool = False
+    expand: bool = True
     mean_shift: bool = False
     qb_norm: bool = False
 
@@ -87,9 +87,10 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
 
 
 def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> Questions:
-    """Each query blended with its translations, where the vocabulary has any (`search --expand`)."""
+    """Each query blended with its translations, if the vocabulary has any, as in a search."""
+    lines = read_lines()
     asked = [
-        (place, translations(text, tag))
+        (place, translations(text, tag, lines))
         for row, cells in zip(questions.rows, questions.place, strict=True)
         for tag, places in zip(questions.languages, cells, strict=True)
         for text, place in zip(row.texts.get(tag, ()), places.tolist(), strict=False)

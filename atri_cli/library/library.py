@@ -269,6 +269,7 @@ class Library:
         limit: int = 10,
         filters: Filters | None = None,
         segments_per_file: int = 1,
+        expand: bool = True,
     ) -> SearchResult:
         """Find the sounds that answer a query best.
 
@@ -277,6 +278,7 @@ class Library:
             limit: at most so many files.
             filters: which files take part.
             segments_per_file: at most so many places in each file.
+            expand: ask a text that the vocabulary knows in all core languages at once.
 
         Raises:
             NothingIndexedError: the library holds no segment.
@@ -290,12 +292,14 @@ class Library:
         encoder, parts = self.encoder(self._threads), _parts(query)
         if any(part.like is None for part in parts):
             encoder.expect_text()
-        from atri_cli.library.search import search  # loads while the text tower does
+        # These load while the text tower does.
+        from atri_cli.library.query import expanded
+        from atri_cli.library.search import search
 
         return search(
             store,
             encoder,
-            parts,
+            expanded(parts, self.card.text.languages) if expand else parts,
             limit=limit,
             filters=filters or Filters(),
             segments_per_file=segments_per_file,

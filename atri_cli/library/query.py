@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,26 @@ def query_vector(encoder: Encoder, parts: Sequence[QueryPart]) -> Vectors:
         )
     unit: Vectors = (total / length).astype(np.float32)
     return unit
+
+
+def expanded(parts: Sequence[QueryPart], languages: Sequence[str] = ()) -> list[QueryPart]:
+    """Texts that name a sound of the vocabulary, with its names in the core languages.
+
+    Args:
+        parts: a part that is no text, or has translations already, stays as it is.
+        languages: those that the model takes; none is any.
+    """
+    from atri_cli.vocabulary.lookup import translations
+
+    found = []
+    for part in parts:
+        if part.text is not None and not part.also:
+            named = translations(part.text, part.lang).items()
+            also = tuple(pair for pair in named if not languages or pair[0] in languages)
+            found.append(replace(part, also=also))
+        else:
+            found.append(part)
+    return found
 
 
 def _weight(part: QueryPart) -> float:

@@ -80,7 +80,8 @@ def search(
         question = _Question(query, limit, allowed, searched)
         found = _find(store, question)
         hits = _hits(store, question, found, segments_per_file)
-    return SearchResult(hits, store.path.parent.name, encoder.card.name, searched, found.method)
+    name, model = store.path.parent.name, encoder.card.name
+    return SearchResult(hits, tuple(parts), name, model, searched, found.method)
 
 
 @dataclass(frozen=True)

@@ -149,9 +149,10 @@ class SearchHit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Hits, best first, and what was searched."""
+    """Hits, best first, and what was asked and searched."""
 
     hits: tuple[SearchHit, ...]
+    parts: tuple[QueryPart, ...]
     library: str
     model: str
     searched_segments: int

@@ -43,3 +43,8 @@ def vocabulary_concepts(folder: Path = VOCABULARY) -> list[Concept]:
                 if column != "id" and text:
                     concept.add(column.split("-x-")[0], text)
     return list(concepts.values())
+
+
+def vocabulary_languages() -> tuple[str, ...]:
+    """Every language of the vocabulary, the core ones first."""
+    return (*CORE, *sorted(path.stem for path in (VOCABULARY / MORE).glob("*.tsv")))

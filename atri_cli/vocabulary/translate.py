@@ -86,6 +86,11 @@ def tokens(text: str) -> list[str]:
     return [word for word in _TOKEN.findall(fold(text)) if word not in _ARTICLES]
 
 
+def stems(words: Iterable[str]) -> list[str]:
+    """Words without a final `s`, which is mostly a plural's."""
+    return [w[:-1] if len(w) > 3 and w[-1] == "s" and w[-2] != "s" else w for w in words]
+
+
 def _forms(key: Key) -> tuple[Form, ...]:
     """How a phrase may be recognised, from the loosest: any order, written as one word, as it is.
 
@@ -93,9 +98,9 @@ def _forms(key: Key) -> tuple[Form, ...]:
     """
     if any(re.match(r"[\u3005-\u9fff]", word) for word in key):
         return (key,)
-    stems = [w[:-1] if len(w) > 3 and w[-1] == "s" and w[-2] != "s" else w for w in key]
-    same = frozenset(stems)
-    return (same, "".join(stems), key) if len(same) == len(key) else ("".join(stems), key)
+    bare = stems(key)
+    same = frozenset(bare)
+    return (same, "".join(bare), key) if len(same) == len(key) else ("".join(bare), key)
 
 
 def _whole(words: Sequence[str], start: int, end: int) -> bool:
