@@ -86,8 +86,12 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
     return questions.with_vectors(unit(questions.vectors + table[questions.language_of]))
 
 
-def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> Questions:
-    """Each query blended with its translations, if the vocabulary has any, as in a search."""
+def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> tuple[Questions, int]:
+    """Each query blended with its translations, if the vocabulary has any, as in a search.
+
+    Returns:
+        The questions, and for how many of them it has.
+    """
     lines = read_lines()
     asked = [
         (place, translations(text, tag, lines))
@@ -97,14 +101,14 @@ def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> Quest
     ]
     pairs = list(dict.fromkeys(pair for _, named in asked for pair in named.items()))
     if not pairs:
-        return questions
+        return questions, 0
     known = dict(zip(pairs, embed(encoder, pairs, tell), strict=True))
     vectors = questions.vectors.copy()
     for place, named in asked:
         if named:
             rows = np.stack([known[pair] for pair in named.items()])
             vectors[place] = blend(vectors[place], rows)
-    return questions.with_vectors(vectors)
+    return questions.with_vectors(vectors), sum(bool(named) for _, named in asked)
 
 
 def fuse_means(questions: Questions) -> Questions:

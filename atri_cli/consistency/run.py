@@ -48,6 +48,9 @@ def run(library: Library, path: Path, plan: Plan, tell: Tell) -> Report:
         [gallery.columns[one] for one in rows_files[row.id] if one in gallery.columns]
         for row in questions.rows
     ]
+    expanded = 0
+    if plan.remedies.expand:
+        questions, expanded = remedies.expand(questions, encoder, tell)
     questions, adjust = _remedied(questions, gallery, encoder, plan, tell)
     k = min(plan.k, len(gallery))
     rankings = rank_gallery(
@@ -61,6 +64,8 @@ def run(library: Library, path: Path, plan: Plan, tell: Tell) -> Report:
         "pipeline": encoder.card.pipeline_id,
         "segments": gallery.segments,
         "remedies": plan.remedies.names,
+        "queries_asked": len(questions.vectors),
+        "queries_expanded": expanded,
         "missing": [
             {"line": line, "audio": pattern, "why": why} for line, pattern, why in answers.missing
         ],
@@ -85,8 +90,6 @@ def _remedied(
     asked = plan.remedies
     steps: list[Adjust] = []
     known = bank(encoder, questions.languages, plan.cache, tell) if asked.need_bank else {}
-    if asked.expand:
-        questions = remedies.expand(questions, encoder, tell)
     if asked.mean_shift:
         questions = remedies.shift(questions, known)
     if asked.fuse == "mean":

@@ -49,7 +49,9 @@ def summary(document: Document) -> list[tuple[str, str]]:
         ("languages", " ".join(languages)),
     ]
     if document["remedies"]:
-        facts.append(("with", ", ".join(document["remedies"])))
+        known = f"{document['queries_expanded']:,} of {document['queries_asked']:,} queries"
+        words = {"expand": f"the vocabulary's translations of {known}"}
+        facts.append(("with", ", ".join(words.get(one, one) for one in document["remedies"])))
     if document["ground_truth"]:
         facts += _truth(document)
     else:
