@@ -48,7 +48,7 @@ def test_every_option_of_the_help_is_in_the_reference(name: str, capsysbinary: C
     section = section.partition("\n## ")[0]
     assert "```sh\n" + name in section
     shown = set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", run_help(name, capsysbinary), re.MULTILINE))
-    written = set(re.findall(r"^\| `(--[\w-]+)`", section, re.MULTILINE))
+    written = set(re.findall(r"^\| `(--[\w-]+)(?:/--[\w-]+)?`", section, re.MULTILINE))
     assert shown - {"--help"} == written
 
 

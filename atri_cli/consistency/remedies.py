@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Fuse = Literal["mean", "ranks"]
 FUSION_CONSTANT = 60
-SHARPNESS = 20.0
+SHARPNESS = 10.0  # chosen on validation among 10, 20 and 40 (docs/results/consistency.md)
 BANK_BLOCK = 256
 SHORTEST = 1e-6
 
@@ -149,7 +149,7 @@ def bank_bias(gallery: Gallery, bank: Mapping[str, Vectors]) -> NDArray[np.float
     inverted softmax of query-bank normalisation in the log domain, which orders files alike.
 
     Source: Bogolin et al., Cross Modal Retrieval with Querybank Normalisation, CVPR 2022, eq. 4-5,
-    with their β = 20.
+    who take β = 20.
     """
     vectors = np.concatenate(list(bank.values()))
     total = np.zeros(len(gallery))
