@@ -112,6 +112,7 @@ def _checks(browser: Chromium, scratch: Path, pictures: Path | None) -> Iterator
         "truth": made_up(root=sounds),
         "no-truth": made_up(truth=False, root=sounds),
         "smallest": made_up(1, 2, files=1),
+        "compared": _compared(made_up()),
         "languages": made_up(80, 30, files=3000),
     }
     for name, report in reports.items():
@@ -135,6 +136,30 @@ def _sounds(folder: Path) -> Path:
         with (folder / name).open("wb") as file:
             soundfile.write(file, noise, 16000, format="WAV")
     return folder
+
+
+def _compared(report: Report) -> Report:
+    """With what `--against`, `--max-mrv` and phrasings add to a document."""
+    mrv = report.document["mrv"]["normalised"]
+    changed = {"before": 0.25, "after": mrv, "difference": mrv - 0.25, "interval": [-0.3, -0.1]}
+    limit = {"limit": "max-mrv", "bound": 0.0001, "value": mrv, "holds": False}
+    return Report(
+        {
+            **report.document,
+            "remedies": ["mean-shift"],
+            "wording": {"variance": 2.0, "std": 1.0, "normalised": 0.01, "rows": 7},
+            "limits": [{**limit, "languages": ["es"], "concepts": ["concept 2"]}],
+            "comparison": {
+                "with": "<before>.json",
+                "rows": 12,
+                "languages": report.document["languages"],
+                "measures": {"mrv_normalised": changed, "r10": {**changed, "interval": [None] * 2}},
+                "better": ["concept 2"],
+                "worse": [],
+            },
+        },
+        report.hits,
+    )
 
 
 def _written(folder: Path, name: str, report: Report) -> Path:

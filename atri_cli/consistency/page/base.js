@@ -109,7 +109,7 @@ function bar(value, bounds, [low, high]) {
     whole.append(draw("rect", { class: "band", x: from, y: 2, width, height: 6 }));
   }
   if (value !== null && value !== undefined) {
-    whole.append(draw("rect", { class: "value", x: place(value) - 0.6, y: 0, width: 1.2, height: 10 }));
+    whole.append(draw("rect", { class: "value", x: 0.988 * place(value), y: 0, width: 1.2, height: 10 }));
   }
   return whole;
 }

@@ -17,7 +17,8 @@ function spreadPart() {
       ? "Where each language ranks the right file, from 1 to N on a logarithmic scale; the "
         + "languages that disagree most first. Close together is consistent, to the left is right. "
         + "The language that stands apart is named; the stroke is the median, the number the "
-        + `rank variance as a share of chance. Shaded: the first ${depth}.`
+        + `rank variance as a share of chance. Shaded: the first ${depth}. Press a language to see where `
+        + "it ranks them."
       : `Filled dot: the share of their first ${depth} files that two languages have in common, `
         + "averaged. Ring: the cosine of their texts. Little in common and a low cosine: the texts "
         + "ask for different things. Least agreement first.",
