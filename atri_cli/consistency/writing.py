@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from atri_cli.errors import AtriError
@@ -36,5 +37,5 @@ def write_whole(path: Path, content: bytes) -> None:
 def _hint(path: Path) -> str:
     folder = path.parent
     if not folder.exists():
-        return f"Make its folder first: `mkdir -p {folder}`."
+        return f"Make its folder first: `mkdir -p {shlex.quote(str(folder))}`."
     return "Name a file in a folder that you may write to, on a drive with room left."
