@@ -19,7 +19,7 @@ export HNSWLIB_NO_NATIVE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint demo bench eval train-mini docs clean check-machine
+.PHONY: help test lint demo bench eval page train-mini docs clean check-machine
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,9 @@ bench: $(VENV)/.installed ## speed and memory, about half an hour; ARGS="--small
 
 eval: $(VENV)/.installed $(TEST_SOUNDS) ## quality on the test sounds (fetched with apt-get)
 	$(BIN)/python -m benchmarks.evaluate $(TEST_SOUNDS) $(ARGS)
+
+page: $(VENV)/.installed ## the page of atri consistency in a headless Chromium; ARGS="--pictures DIR"
+	$(BIN)/python -m benchmarks.browser $(ARGS)
 
 train-mini: $(VENV)/.installed ## train the embedded model, some hours; DATA=DIR SOUNDS=DIR
 	$(BIN)/python -m train --work .train $(if $(DATA),--data "$(DATA)") $(if $(SOUNDS),--sounds "$(SOUNDS)") $(ARGS)

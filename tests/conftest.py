@@ -38,6 +38,12 @@ def atri_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture(scope="session", autouse=True)
+def matplotlib_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where matplotlib writes down which fonts there are."""
+    os.environ["MPLCONFIGDIR"] = str(tmp_path_factory.mktemp("matplotlib"))
+
+
 @pytest.fixture(scope="session")
 def fake_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the tiny real ONNX model, built once a session. Treat it as read-only."""

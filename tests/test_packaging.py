@@ -172,7 +172,7 @@ def test_sonar_only_where_it_exists(python: str, system: str, machine: str, want
 def test_exact_versions_are_those_we_allow() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
-    ours = [*requirements(), *requirements("cpu", "dev", "train", "export")]
+    ours = [*requirements(), *requirements("cpu", "plot", "dev", "train", "export")]
     for requirement in ours:
         assert requirement.specifier.contains(pinned[requirement.name]), requirement
 
