@@ -149,7 +149,7 @@ def test_roots_of_any_name(root: str, name: str) -> None:
     one = report.worst[0]["id"]
     data = embedded(page(Report(report.document, {one: {"en": [place]}})))
     assert list(links(data)) == [os.fsencode(Path(root, name))]
-    assert data["hits"] == {one: {"en": [[0, 1.0, 2.5, 0.5]]}}
+    assert data["hits"] == {one: {"en": [[0, 1.0, 2.5, 0.5, 0]]}}
 
 
 def test_each_file_is_named_once() -> None:
@@ -167,7 +167,7 @@ def test_hits_are_those_of_the_report() -> None:
     for one, by_language in report.hits.items():
         for tag, places in by_language.items():
             rows = data["hits"][one][tag]
-            assert [row[1:] for row in rows] == [[p.start, p.end, p.score] for p in places]
+            assert [row[1:] for row in rows] == [[p.start, p.end, p.score, 0] for p in places]
 
 
 def test_writes_utf8_in_place_of_what_was_there(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_each_language(ranks: np.ndarray) -> None:
 def test_the_gap_compares_with_english() -> None:
     ranks = np.array([[1, 1, 20], [2, 1, 1], [1, 3, 11]])
     found, _ = quality.by_language(ranks, ["en", "fr", "ja"], Bootstrap(3))
-    gap = quality.gap(found)
+    gap = quality.gap(found, ranks, ["en", "fr", "ja"], Bootstrap(3))
     assert (gap["best"], gap["worst"]) == ("en", "ja")
     assert gap["r10"] == pytest.approx(1 - 1 / 3)
     assert gap["to_english"]["en"] == {"r10": 1, "map10": 1}

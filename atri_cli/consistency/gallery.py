@@ -28,13 +28,17 @@ READ_ROWS = 2048
 
 @dataclass(frozen=True)
 class Place:
-    """Where a hit is: `start` and `end` in seconds of the file, `score` its cosine."""
+    """Where a hit is: `start` and `end` in seconds of the file, `score` its cosine.
+
+    `right` says whether the file is among the query's right answers.
+    """
 
     path: Path
     root: Path
     start: float
     end: float
     score: float
+    right: bool = False
 
 
 class Gallery:

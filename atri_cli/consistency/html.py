@@ -65,7 +65,8 @@ def page_data(report: Report) -> dict[str, Any]:
     `report` is the document, names of files as people read them; `worst` the ids of its queries,
     the most divided first; `roots` are pairs of a folder's name and its URL, each with the slash
     at its end; `files` hold the number of the root, the name below it, and the same for a URL;
-    `hits` hold, by id and language, the number of the file, start, end and score.
+    `hits` hold, by id and language, the number of the file, start, end, score, and 1 where the
+    file is right.
     """
     document = report.document
     roots: dict[Path, int] = {}
@@ -96,7 +97,7 @@ def _rows(
         for place in places:
             root = roots.setdefault(place.root, len(roots))
             file = files.setdefault((root, place.path.relative_to(place.root)), len(files))
-            found[tag].append([file, place.start, place.end, place.score])
+            found[tag].append([file, place.start, place.end, place.score, int(place.right)])
     return found
 
 

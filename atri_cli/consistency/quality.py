@@ -100,14 +100,18 @@ def by_language(
     return found, mean
 
 
-def gap(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def gap(
+    found: dict[str, dict[str, Any]], ranks: Ranks, languages: Sequence[str], draws: Bootstrap
+) -> dict[str, Any]:
     """Best and worst language, and each one's R@10 and mAP@10 over English's.
 
-    Languages are compared by mAP@10; the differences are best minus worst.
+    Languages are compared by mAP@10; the differences are best minus worst, and the intervals those
+    of these two, taken as given.
     """
     known = {tag: one for tag, one in found.items() if one["rows"]}
     if not known:
-        return {"best": None, "worst": None, "r10": None, "map10": None, "to_english": {}}
+        empty = dict.fromkeys(("best", "worst", "r10", "map10", "intervals"))
+        return {**empty, "to_english": {}}
     best = max(known, key=lambda tag: known[tag]["map10"])
     worst = min(known, key=lambda tag: known[tag]["map10"])
     english = next((tag for tag in known if tag.split("-")[0] == "en"), "")
@@ -124,6 +128,13 @@ def gap(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "best": best,
         "worst": worst,
         **{name: known[best][name] - known[worst][name] for name in ("r10", "map10")},
+        "intervals": {
+            name: draws.interval(
+                values[:, languages.index(best)] - values[:, languages.index(worst)]
+            )
+            for name, values in per_row(ranks).items()
+            if name in ("r10", "map10")
+        },
         "to_english": ratios,
     }
 

@@ -84,7 +84,7 @@ def build(
     }
     if known:
         document["per_language"], document["mean"] = quality.by_language(ranks, languages, draws)
-        document["gap"] = quality.gap(document["per_language"])
+        document["gap"] = quality.gap(document["per_language"], ranks, languages, draws)
     own = _with_others(pairs)
     for place, tag in enumerate(languages):
         document["per_language"].setdefault(tag, {})
@@ -101,13 +101,13 @@ def build(
 
 
 def for_json(value: Any) -> Any:
-    """A document as JSON holds it: None where there is no number, floats of six decimals."""
+    """A document as JSON holds it: None where there is no number, floats of seven digits."""
     if isinstance(value, dict):
         return {key: for_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [for_json(inner) for inner in value]
     if isinstance(value, float):
-        return round(value, 6) if np.isfinite(value) else None
+        return float(f"{value:.7g}") if np.isfinite(value) else None
     return value
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,9 @@ def run(library: Library, path: Path, plan: Plan, tell: Tell) -> Report:
         **build(questions, rankings, right, len(gallery), k),
     }
     report = Report(for_json(document))
-    return Report(report.document, _hits(store, gallery, questions, rankings, report))
+    return Report(
+        report.document, _hits(store, gallery, questions, rankings, right=right, worst=report.worst)
+    )
 
 
 def _answers(store: Store, path: Path, queries: QueryFile, plan: Plan) -> Answers:
@@ -106,17 +108,27 @@ def _remedied(
 
 
 def _hits(
-    store: Store, gallery: Gallery, questions: Questions, rankings: Rankings, report: Report
+    store: Store,
+    gallery: Gallery,
+    questions: Questions,
+    rankings: Rankings,
+    *,
+    right: Sequence[Sequence[int]],
+    worst: Sequence[Mapping[str, Any]],
 ) -> dict[str, Hits]:
     """The first files, and where in them, of the rows whose languages disagree most."""
     rows: dict[str, int] = {row.id: number for number, row in enumerate(questions.rows)}
     found: dict[str, Hits] = {}
-    for query in report.worst[:ROWS_WITH_HITS]:
-        places: Any = questions.first[rows[query["id"]]]
+    for query in worst[:ROWS_WITH_HITS]:
+        row = rows[query["id"]]
+        places: Any = questions.first[row]
         found[query["id"]] = {
             tag: [
-                gallery.place(store, int(column), questions.vectors[place])
-                for column in rankings.top[place][:HITS]
+                replace(
+                    gallery.place(store, column, questions.vectors[place]),
+                    right=column in right[row],
+                )
+                for column in rankings.top[place][:HITS].tolist()
             ]
             for tag, place in zip(questions.languages, places, strict=True)
             if place >= 0

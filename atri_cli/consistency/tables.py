@@ -72,7 +72,11 @@ def _truth(document: Document) -> list[tuple[str, str]]:
             if "map10" in ratio and tag.split("-")[0] != "en"
         ]
         facts.append(
-            ("gap", f"best {gap['best']}, worst {gap['worst']}: {number(gap['map10'])} of mAP@10")
+            (
+                "gap",
+                f"best {gap['best']}, worst {gap['worst']}: {number(gap['map10'])} "
+                f"{interval(gap['intervals']['map10'])} of mAP@10",
+            )
         )
         if english:
             facts.append(("", "mAP@10 over English's: " + "  ".join(english)))

@@ -107,7 +107,7 @@ function rightness() {
   });
   if (gap.best) {
     list.push({
-      name: "Language gap", value: gap.map10, ends: unit,
+      name: "Language gap", value: gap.map10, bounds: gap.intervals.map10, ends: unit,
       means: `mAP@10 of the best language (${names.get(gap.best)}) less that of the worst `
         + `(${names.get(gap.worst)}). In R@10: ${number(gap.r10)}.`,
     });

@@ -78,7 +78,7 @@ function card(query, tag, hits, letters) {
   );
 }
 
-function hitItem([file, start, end, score], letters) {
+function hitItem([file, start, end, score, right], letters) {
   const [root, name, path] = data.files[file];
   const source = `${data.roots[root][1]}${path}#t=${start},${end}`;
   const { name: sign, count, place } = letters.get(file);
@@ -89,10 +89,14 @@ function hitItem([file, start, end, score], letters) {
   return make(
     "li",
     {},
-    make("p", { class: "file", title: full }, badge, make("bdi", {}, short)),
+    make("p", { class: "file", title: full }, badge, make("bdi", {}, short), right ? mark() : null),
     make("p", { class: "time" }, said),
     player(source, start, end, `${short}, ${clock(start)} to ${clock(end)}`),
   );
+}
+
+function mark() {
+  return make("span", { class: "right", title: "a right answer" }, " ✓ right");
 }
 
 function player(source, start, end, label) {
