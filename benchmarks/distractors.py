@@ -1,4 +1,4 @@
-"""Recordings that are no answer to anything: unlabelled ones of the packages, up to two minutes long.
+"""Recordings that are no answer to anything: unlabelled ones of the packages, below two minutes.
 
     python -m benchmarks.distractors DATA SOUNDS OUT --count 2500
 
@@ -19,7 +19,7 @@ LONGEST = 120.0  # seconds
 
 
 def lay_out(data: Path, sounds: Path, out: Path, count: int) -> int:
-    """Copy `count` recordings, the same for everybody who has the same packages; returns how many."""
+    """Copy `count` recordings, the same ones for the same packages; returns how many."""
     reserved = set((data / "sounds" / "reserved.sha1").read_text(encoding="utf-8").split())
     with (data / "sounds" / "unlabelled.tsv").open(encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table, delimiter="\t"))
