@@ -233,7 +233,7 @@ def _spread(axes: Axes, queries: Sequence[Query], document: Mapping[str, Any]) -
             _dots(axes, row, [ranks[odd]], ACCENT)
     axes.set_xlim(most**-0.07, most**1.06)
     ticks = [1, *(step * 10**power for power in range(9) for step in (2, 5, 10))]
-    ticks = [tick for tick in ticks if tick <= most / 1.25] + [most]
+    ticks = [tick for tick in ticks if tick <= most / 1.6] + [most]
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_xticks([], minor=True)
     title = f"Rank of the right file in each language, 1 to {document['gallery']:,}"
