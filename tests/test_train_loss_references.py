@@ -281,6 +281,14 @@ def test_sums() -> None:
     assert cheap.sum(0).tolist() == [2] * 4
 
 
+def test_captions_that_cancel_have_a_bounded_gradient() -> None:
+    audio, texts = batch(4, 1)
+    both = torch.cat([texts, -texts]).requires_grad_()
+    loss = loss_of("mean-anchor", audio, both, torch.ones(2, 4).bool())
+    torch.autograd.backward(loss)
+    assert float(both.grad.abs().max()) < 1e3
+
+
 def test_the_bias_of_sigmoid_is_learned() -> None:
     assert [tuple(p.shape) for p in get_loss("kcl+sigmoid").parameters()] == [()]
     assert not list(get_loss("kcl").parameters())
@@ -298,6 +306,9 @@ def test_the_bias_of_sigmoid_is_learned() -> None:
         ("jsd", "alone"),
         ("random+jsd", "takes one"),
         ("mlclap+jsd", "takes one"),
+        ("kcl+cacl", "different captions"),  # `cacl` would always take the same second language
+        ("cacl+jsd+random", "takes one"),
+        ("random+mlclap", "different captions"),
     ],
 )
 def test_wrong_names(spec: str, words: str) -> None:

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from train.losses.contrastive import chosen_pairs, kcl
 
+SHORTEST = 1e-2  # sum of captions that still has a direction: bounds the gradient of opposite ones
+
 
 def mean_anchor(
     audio: Tensor, texts: Tensor, drawn: Tensor, tau: Tensor | float, clash: Tensor | None = None
@@ -37,7 +39,7 @@ def mean_anchor(
         >>> float(mean_anchor(a, torch.stack([a, a]), both, 0.07)) < 1e-5
         True
     """
-    mean = F.normalize((texts * drawn[:, :, None]).sum(0), dim=-1)
+    mean = F.normalize((texts * drawn[:, :, None]).sum(0), dim=-1, eps=SHORTEST)
     total, pairs = chosen_pairs(audio, mean, drawn.any(0), tau, clash)
     return total / (2 * pairs.clamp_min(1))
 
