@@ -135,7 +135,9 @@ def render(font: Path, wanted: Sequence[Note], folder: Path) -> list[tuple[Path,
         score, played = Path(work) / "notes.mid", Path(work) / "notes.wav"
         score.write_bytes(midi(wanted))
         plain = ["-ni", "-q", "-R", "0", "-C", "0", "-g", "0.5", "-r", str(RATE), "-F", str(played)]
-        done = subprocess.run([program, *plain, str(font), str(score)], capture_output=True)
+        done = subprocess.run(
+            [program, *plain, str(font), str(score)], check=False, capture_output=True
+        )
         if done.returncode or not played.exists():
             raise AtriError(f"`fluidsynth` cannot play `{font}`.", why=done.stderr.decode()[-300:])
         wave = soundfile.read(played, dtype="float32", always_2d=True)[0].mean(axis=1)

@@ -130,7 +130,6 @@ def run(options: argparse.Namespace) -> None:
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
             print(json.dumps({k: v for k, v in entry.items() if k != "sets"}), flush=True)
-            print(json.dumps(entry["sets"]), flush=True)
 
 
 def _measure(model: MiniTowers, sets: dict[str, list[Clip]], plan: TrainPlan) -> dict[str, Any]:
@@ -152,6 +151,7 @@ def _measure(model: MiniTowers, sets: dict[str, list[Clip]], plan: TrainPlan) ->
             },
             **{f"{way}_mrv": report[way]["mrv"] for way in ("t2a", "a2t")},
             "worst_over_english": min(report["t2a"]["gap"]["to_english"].values()),
+            "ranks": report["ranks"]["t2a"],
         }
     return {
         "loss": plan.loss,

@@ -9,8 +9,8 @@ from pathlib import Path
 from atri_cli.errors import AtriError, ModelError, UsageError
 from export.build import CardFacts, ExportReport, build
 from export.convert import DisagreementError
-from train.finetune import CARD, MODEL
 from train.phrases import audioset_concepts
+from train.request import CARD, MODEL
 
 PRECISIONS = ("int8-weights", "int8", "fp32")
 TEXTS = 9  # every ninth class of AudioSet, in eight languages
