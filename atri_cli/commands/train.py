@@ -211,7 +211,7 @@ def _result(finetune: Any, found: dict[str, Any], show: Output, *, json: bool) -
         "schema": 1,
         "epochs": progress.epoch,
         "steps": progress.step,
-        "share": found["share"],
+        "share": found.get("share", 1.0),
         "before": _measures(found["before"]),
         "after": _measures(found["after"]),
     }
