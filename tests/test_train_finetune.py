@@ -128,7 +128,7 @@ def manifest(folder: Path, *lines: str) -> Path:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (("id\taudio\ten", "a\tnone.wav\tdog"), "line 2: `none.wav`"),
+        (("id\taudio\ten", "a\tnone.wav\tdog"), "line 2, column `audio`: `none.wav`"),
         (("id\taudio\txx-yy-zz", "a\tdog.wav\tdog"), "line 1, column 3"),
         (("id\taudio\ten", "a\tdog.wav\tdog", "a\tdog.wav\tdog"), "The id `a` stands in line 2"),
         (("id\taudio\ten", "a\tdog.wav\tdog"), "All 1 described sounds have the same captions."),

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from atri_cli.audio.quiet import native_stderr_silenced
-from atri_cli.errors import AtriError, UsageError
+from atri_cli.errors import AtriError, ModelError, UsageError
 from train.checkpoints import FACTS
 from train.data.load import Data, load_data
+from train.disk import RESUME, saving
 from train.gather import join_processes, leave_processes, rank, wait_for_all
 from train.interpolate import SHARES, best_share, weights_of
 from train.losses import LOSSES, get_loss
@@ -152,7 +153,7 @@ class Run:
                 f"`{out}` holds a run already.",
                 hint="Go on with it by `--resume`, or give another folder with `--out`.",
             )
-        before = json.loads((out / RUN).read_text(encoding="utf-8"))
+        before = _run_facts(out)
         changed = [name for name in now if now[name] != before.get(name)]
         if changed:
             raise UsageError(
@@ -176,7 +177,8 @@ class Run:
         """
         out, towers, plan = self.request.out, self.base.towers, self.plan
         if rank() == 0:
-            _write_json(out / RUN, self.identity)
+            with saving("the run", out):
+                _write_json(out / RUN, self.identity)
         held = self.data.test or self.data.validation
         towers.to(self.device)
         before = evaluate(towers, held, plan.languages) if held else None
@@ -217,27 +219,36 @@ class Run:
                 f"R@10 {after['t2a']['mean']['r10']:.2f} of {after['queries']} queries in "
                 f"{len(after['t2a']['languages'])} languages over {after['clips']} sounds"
             )
-        try:
+        card = {
+            **self.base.card,
+            "name": self.request.out.name,
+            "revision": f"{self.base.card['revision']}+{self.plan.loss}",
+            "quality": quality,
+        }
+        with saving("the model", folder, RESUME):
             save_model(folder, self.base.shape, towers.audio, towers.text, towers.tokenizer)
-            card = {
-                **self.base.card,
-                "name": self.request.out.name,
-                "revision": f"{self.base.card['revision']}+{self.plan.loss}",
-                "quality": quality,
-            }
             _write_json(folder / CARD, card)
-        except OSError as error:
-            raise AtriError(
-                f"Cannot save the model in `{folder}`.",
-                why=f"{error.strerror or error}.",
-                hint="Make room, then type the same command with `--resume`.",
-            ) from error
 
 
 def _loss_words(plan: TrainPlan) -> str:
     does = "; ".join(LOSSES[name] for name, _ in get_loss(plan.loss).terms)
     tau = "learned" if plan.learn_tau else "fixed"
     return f"{plan.loss}: {does}; temperature {plan.tau or 0.07:g}, {tau}"
+
+
+def _run_facts(out: Path) -> dict[str, Any]:
+    """What the run in a folder began with."""
+    try:
+        facts = json.loads((out / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        facts = error
+    if not isinstance(facts, dict):
+        raise ModelError(
+            f"The run in `{out}` is damaged.",
+            why=f"`{RUN}`: {facts}.",
+            hint="Delete it to begin anew, or give another folder with `--out`.",
+        )
+    return facts
 
 
 def _write_json(path: Path, facts: dict[str, Any]) -> None:

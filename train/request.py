@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sentencepiece import SentencePieceProcessor
+
 from atri_cli.encoders.card import CARD_FILE, ModelCard, load_card
 from atri_cli.encoders.registry import find_model
 from atri_cli.errors import ModelError, UsageError
@@ -85,6 +87,7 @@ def _own(folder: Path, request: Request) -> Base:
     try:
         shape, audio, text = load_model(folder)
         tokenizer = (folder / "tokenizer.model").read_bytes()
+        SentencePieceProcessor(model_proto=tokenizer)  # captions may be cached, and not need it yet
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except Exception as error:  # whatever damaged files lead their readers to
         raise ModelError(
