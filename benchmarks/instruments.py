@@ -43,7 +43,7 @@ MELODIC = """
 61 Brass Section=brass_section; 62 Synth Brass=synth_brass; 64 Soprano Saxophone=soprano_sax;
 65 Alto Saxophone=alto_sax; 66 Tenor Saxophone=tenor_sax; 67 Baritone Saxophone=baritone_sax;
 68 Oboe=oboe; 69 English Horn=english_horn; 70 Bassoon=bassoon; 71 Clarinet=clarinet;
-72 Piccolo=piccolo; 73 Flute=flute; 74 Recorder Flute=recorder; 75 Pan Flute=pan_flute;
+72 Piccolo=piccolo; 73 Flute=flute; 75 Pan Flute=pan_flute;
 77 Shakuhachi=shakuhachi; 79 Ocarina=ocarina; 80 Synth Lead=synth_lead; 89 Synth Pad=synth_pad;
 104 Sitar=sitar; 105 Banjo=banjo; 106 Shamisen=shamisen; 107 Koto=koto; 108 Kalimba=kalimba;
 109 Bagpipes=bagpipes; 110 Folk Fiddle=fiddle; 114 Steel Drum=steel_drum; 116 Taiko Drum=taiko
