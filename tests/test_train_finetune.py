@@ -294,6 +294,24 @@ def test_what_is_frozen(words: str, found: Freezing) -> None:
     assert Freezing.parse(words) == found
 
 
+def test_blocks_that_run_twice_need_less_memory_and_learn_the_same(
+    sounds: Path, tiny: Path, tmp_path: Path, capsysbinary: Capture
+) -> None:
+    words = ("train", "--data", sounds, *FEW, "--model", tiny, "--freeze", "text")
+    memory = []
+    for name, more in (("kept", ()), ("twice", ("--recompute",))):
+        plan = run(capsysbinary, *words, *more, "--dry-run")
+        memory += [line for line in plan.lines if line.startswith("memory")]
+        assert run(capsysbinary, *words, *more, "--out", tmp_path / name).code == 0
+    one, other = (load_checkpoint(tmp_path / name) for name in ("kept", "twice"))
+    assert one is not None
+    assert other is not None
+    for name, tensor in one[0].items():
+        torch.testing.assert_close(other[0][name], tensor, atol=1e-5, rtol=1e-4)
+    kept, twice = (float(line.split()[2].replace(",", "")) for line in memory)
+    assert twice < 0.7 * kept
+
+
 def test_too_many_blocks(towers: MiniTowers, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="12 blocks, and 13"):
         MiniTowers(towers.audio, towers.text, b"", tmp_path, freezing=Freezing("all", 13))

@@ -15,8 +15,9 @@ from atri_cli.errors import ModelError, UsageError
 from atri_cli.settings import Settings
 from train.embedded import load_embedded
 from train.minitowers import Freezing, MiniTowers
-from train.model import ModelShape, load_model
+from train.model import AudioTower, ModelShape, TextTower, load_model
 from train.plan import TrainPlan
+from train.towers.freezing import checkpoint_blocks
 
 MODEL = "model"
 CARD = "facts.json"
@@ -28,7 +29,8 @@ class Request:
 
     `data` is empty for the library's own sounds; `model` is a name, an installed model's folder or
     one that an earlier run wrote; `threads` None leaves torch as it is; `share` of what was learnt
-    in the result, None for what validation likes best.
+    in the result, None for what validation likes best; `recompute`: blocks run twice
+    (`train.towers.freezing.checkpoint_blocks`).
 
     Raises:
         UsageError: the share is not between 0 and 1.
@@ -45,6 +47,7 @@ class Request:
     threads: int | None = None
     tensorboard: bool = False
     share: float | None = None
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 <= self.share <= 1:
@@ -79,7 +82,7 @@ def open_model(request: Request) -> Base:
         )
     card = find_model(request.model, request.settings)
     shape, audio, text, tokenizer = load_embedded(load_card(card.folder))
-    towers = MiniTowers(audio, text, tokenizer, request.cache, freezing=request.freezing)
+    towers = _towers(audio, text, tokenizer, request)
     return Base(card.name, shape, towers, _card_facts(card))
 
 
@@ -95,8 +98,16 @@ def _own(folder: Path, request: Request) -> Base:
             why=f"{str(error).splitlines()[0] if str(error) else type(error).__name__}.",
             hint="Train it again, or take `atri-mini`.",
         ) from error
-    towers = MiniTowers(audio, text, tokenizer, request.cache, freezing=request.freezing)
+    towers = _towers(audio, text, tokenizer, request)
     return Base(card["name"], shape, towers, card)
+
+
+def _towers(audio: AudioTower, text: TextTower, tokenizer: bytes, request: Request) -> MiniTowers:
+    towers = MiniTowers(audio, text, tokenizer, request.cache, freezing=request.freezing)
+    if request.recompute:
+        checkpoint_blocks(audio.net)
+        checkpoint_blocks(text)
+    return towers
 
 
 def _card_facts(card: ModelCard) -> dict[str, Any]:

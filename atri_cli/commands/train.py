@@ -80,6 +80,14 @@ def train(
             show_default=False,
         ),
     ] = None,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute",
+            help="Run trained blocks twice instead of keeping what they held (gradient "
+            "checkpointing): the same gradient, slower, in less memory.",
+        ),
+    ] = False,
     patience: Annotated[
         int,
         typer.Option(
@@ -175,6 +183,7 @@ def train(
         threads=threads,
         tensorboard=tensorboard,
         share=share,
+        recompute=recompute,
     )
     with _Bar(show) as bar:
         run = finetune.Run(request, bar.reading)
