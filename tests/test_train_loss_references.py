@@ -281,6 +281,17 @@ def test_sums() -> None:
     assert cheap.sum(0).tolist() == [2] * 4
 
 
+def test_jsd_does_not_teach_the_temperature() -> None:
+    audio, texts = batch(6, 3)
+    drawn, tau = torch.ones(3, 6).bool(), torch.tensor(TAU, dtype=torch.float64, requires_grad=True)
+    gradients = []
+    for spec in ("kcl", "kcl+5*jsd"):
+        (gradient,) = torch.autograd.grad(get_loss(spec)(audio, texts, drawn, tau), tau)
+        gradients.append(float(gradient))
+    assert gradients[0] == pytest.approx(gradients[1])
+    assert gradients[0]
+
+
 def test_captions_that_cancel_have_a_bounded_gradient() -> None:
     audio, texts = batch(4, 1)
     both = torch.cat([texts, -texts]).requires_grad_()
