@@ -48,8 +48,8 @@ def jsd(audio: Tensor, texts: Tensor, drawn: Tensor, tau: Tensor | float) -> Ten
     """Jensen-Shannon divergence between the rankings that two languages give.
 
     What: p_k,i is the softmax over the batch's audio of s(t_ki, a_j) / tau. The loss is the mean,
-    over clips and pairs of their languages, of JSD(p_k,i, p_l,i) in nats, from 0 to log 2. A learned
-    temperature is a constant here: a higher one would make all distributions agree, not rankings.
+    over clips and pairs of their languages, of JSD(p_k,i, p_l,i) in nats, from 0 to log 2. A
+    learned temperature is a constant here: a higher one makes distributions agree, not rankings.
     Source: our own; what MRV measures, made differentiable.
     When: added to a contrastive loss. Alone it is content with a space in which all is alike.
 
