@@ -1,14 +1,14 @@
 """A user's folder of instruments: what `atri train` makes of it, on sounds of other people.
 
-    apt-get download fluid-soundfont-gm timgm6mb-soundfont csound-soundfont; apt-get install fluidsynth
+    apt-get download fluid-soundfont-gm timgm6mb-soundfont; apt-get install fluidsynth
     python -m benchmarks.finetuned run FONTS DATA SOUNDS OUT
     python -m benchmarks.finetuned table
 
-FONTS holds `FluidR3_GM.sf2`, which is learnt from, `TimGM6mb.sf2` and `sf_GMbank.sf2`, which are
-searched. `OUT/mine` is the user's folder: nothing but file names describes it. What it costs is
+FONTS holds `FluidR3_GM.sf2`, which is learnt from, and `TimGM6mb.sf2`, which is searched: they
+share no sample. `OUT/mine` is the user's folder: nothing but file names describes it. What it costs is
 measured on `general`: recordings of other kinds that atri-mini was never trained on. All is done by
 the program itself, under an `ATRI_HOME` in OUT.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from benchmarks.userfolder import lay_out
 from train.phrases import CORE, vocabulary_concepts
 
 RESULTS = Path("docs/results/userfolder.jsonl")
-LEARNT, SEARCHED = "FluidR3_GM.sf2", ("TimGM6mb.sf2", "sf_GMbank.sf2")
+LEARNT, SEARCHED = "FluidR3_GM.sf2", "TimGM6mb.sf2"
 SETS = ("instruments", "general")
 START = "atri-mini"
 
@@ -41,12 +41,9 @@ def prepare(fonts: Path, out: Path) -> None:
     font = fonts / LEARNT
     mine = render(font, notes(font, (43, 52, 60, 69), (80, 45, 115)), out / "mine")
     answers: defaultdict[str, list[str]] = defaultdict(list)
-    for name in SEARCHED:
-        font = fonts / name
-        for path, note in render(
-            font, notes(font, (48, 64), (80,)), out / "instruments" / font.stem
-        ):
-            answers[note.concept].append(path.relative_to(out).as_posix())
+    font = fonts / SEARCHED
+    for path, note in render(font, notes(font, (40, 48, 57, 64), (80,)), out / "instruments"):
+        answers[note.concept].append(path.relative_to(out).as_posix())
     concepts = {concept.id: concept for concept in vocabulary_concepts()}
     rows = [
         QueryRow(name, {tag: (concepts[name].phrases[tag][0],) for tag in CORE}, tuple(found))

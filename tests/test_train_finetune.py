@@ -18,6 +18,7 @@ from tests.cli_tools import atri, run
 from tests.sounds import write_tone
 from tests.train_tools import random_net
 from train.checkpoints import load_checkpoint
+from train.clips import Clip
 from train.embedded import load_embedded
 from train.interpolate import best_share, mix, weights_of
 from train.minitowers import Freezing, MiniTowers
@@ -310,6 +311,16 @@ def test_blocks_that_run_twice_need_less_memory_and_learn_the_same(
         torch.testing.assert_close(other[0][name], tensor, atol=1e-5, rtol=1e-4)
     kept, twice = (float(line.split()[2].replace(",", "")) for line in memory)
     assert twice < 0.7 * kept
+
+
+def test_views_of_a_sound_do_not_depend_on_its_folder(towers: MiniTowers, tmp_path: Path) -> None:
+    rows = []
+    for folder in ("here", "there"):
+        path = tmp_path / folder / "dog.wav"
+        path.parent.mkdir()
+        write_tone(path, seconds=1.2)
+        rows.append(towers._cached_rows(Clip("dog", path, {"en": ("dog",)})))
+    np.testing.assert_array_equal(rows[0], rows[1])
 
 
 def test_too_many_blocks(towers: MiniTowers, tmp_path: Path) -> None:
