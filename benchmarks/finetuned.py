@@ -5,9 +5,9 @@
     python -m benchmarks.finetuned table
 
 FONTS holds `FluidR3_GM.sf2`, which is learnt from, and `TimGM6mb.sf2`, which is searched: they
-share no sample. `OUT/mine` is the user's folder: nothing but file names describes it. What it costs is
-measured on `general`: recordings of other kinds that atri-mini was never trained on. All is done by
-the program itself, under an `ATRI_HOME` in OUT.
+share no sample. `OUT/mine` is the user's folder: nothing but file names describes it. What it
+costs is measured on `general`: recordings of other kinds that atri-mini was never trained on. All
+is done by the program itself, under an `ATRI_HOME` in OUT.
 """
 
 from __future__ import annotations
