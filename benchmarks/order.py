@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from atri_cli.encoders.card import load_card
 from atri_cli.encoders.registry import embedded_dir
 from atri_cli.vocabulary.translate import captions
+from benchmarks.ordertable import SETS, table
 from benchmarks.testset import QUERIES
 from train.align import AudioHead
 from train.captions import concepts_of, label_concepts
@@ -49,7 +49,6 @@ PAPER = ("random", "mlclap", "cacl", "kcl", "kcl-joint")
 RESULTS = Path("docs/results/order.jsonl")
 GCOMPRIS = Path(".eval/gcompris")
 CACHE = Path(".train/order")
-SETS = ("validation", "unseen", "test")
 
 
 class Head(ProjectionHead):
@@ -130,7 +129,6 @@ def run(options: argparse.Namespace) -> None:
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
             print(json.dumps({k: v for k, v in entry.items() if k != "sets"}), flush=True)
-            print(json.dumps(entry["sets"]), flush=True)
 
 
 def _measure(model: MiniTowers, sets: dict[str, list[Clip]], plan: TrainPlan) -> dict[str, Any]:
@@ -152,6 +150,7 @@ def _measure(model: MiniTowers, sets: dict[str, list[Clip]], plan: TrainPlan) ->
             },
             **{f"{way}_mrv": report[way]["mrv"] for way in ("t2a", "a2t")},
             "worst_over_english": min(report["t2a"]["gap"]["to_english"].values()),
+            "ranks": report["ranks"]["t2a"],
         }
     return {
         "loss": plan.loss,
@@ -164,53 +163,6 @@ def _measure(model: MiniTowers, sets: dict[str, list[Clip]], plan: TrainPlan) ->
         "seconds": round(seconds, 1),
         "sets": found,
     }
-
-
-def table(options: argparse.Namespace) -> None:
-    """Mean and standard deviation over seeds, a table a set; MRV also relative to `random`."""
-    lines = options.results.read_text(encoding="utf-8").splitlines()
-    runs: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = {}
-    for entry in map(json.loads, lines):
-        setting = (entry["text_layers"], entry["steps"], entry["batch"], entry["lr"], entry["tau"])
-        runs.setdefault(setting, defaultdict(list))[entry["loss"]].append(entry)
-    for setting, by_loss in runs.items():
-        layers, steps, batch, lr, tau = setting
-        print(f"\n## {layers} text layers trained, {steps} steps of {batch}, lr {lr}, tau {tau}")
-        for part in SETS:
-            _print(part, by_loss)
-
-
-def _print(part: str, by_loss: dict[str, list[dict[str, Any]]]) -> None:
-    some = next(iter(by_loss.values()))[0]["sets"][part]
-    print(f"\n### {part}: {some['queries']} queries x 8 languages, {some['clips']} clips\n")
-    print("| loss | seeds | T2A R@1 | R@10 | mAP@10 | A2T R@1 | worst/English | MRV var | MRV std |"
-          " MRV of random ranks | against `random` |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
-    base = _mrv(by_loss.get("random", []), part)
-    for loss, entries in by_loss.items():
-        found = [entry["sets"][part] for entry in entries]
-        cells = [_spread([one[name] for one in found]) for name in
-                 ("t2a_r1", "t2a_r10", "t2a_map10", "a2t_r1", "worst_over_english")]  # fmt: skip
-        cells += [_spread([one["t2a_mrv"]["variance"] for one in found], 1)]
-        cells += [_spread([one["t2a_mrv"]["std"] for one in found], 2)]
-        cells += [_spread([one["t2a_mrv"]["normalised"] for one in found], 4)]
-        seeds = {entry["seed"]: entry for entry in entries}
-        ratios = [
-            one["sets"][part]["t2a_mrv"]["variance"] / base[seed] - 1
-            for seed, one in seeds.items()
-            if seed in base
-        ]
-        cells.append(f"{100 * np.mean(ratios):+.0f} %" if ratios else "")
-        print(f"| {loss} | {len(entries)} | " + " | ".join(cells) + " |")
-
-
-def _mrv(entries: Sequence[dict[str, Any]], part: str) -> dict[int, float]:
-    return {one["seed"]: one["sets"][part]["t2a_mrv"]["variance"] for one in entries}
-
-
-def _spread(values: Sequence[float], digits: int = 3) -> str:
-    deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{deviation}"
 
 
 def main() -> None:
@@ -231,7 +183,7 @@ def main() -> None:
     runs.add_argument("--threads", type=int, default=1)
     runs.add_argument("--text-layers", type=int, default=0)
     runs.set_defaults(do=run)
-    commands.add_parser("table").set_defaults(do=table)
+    commands.add_parser("table").set_defaults(do=lambda options: table(options.results))
     options = parser.parse_args()
     options.do(options)
 

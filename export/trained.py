@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from atri_cli.errors import AtriError, ModelError, UsageError
 from export.build import CardFacts, ExportReport, build
 from export.convert import DisagreementError
-from train.finetune import CARD, MODEL
 from train.phrases import audioset_concepts
+from train.request import CARD, MODEL
 
 PRECISIONS = ("int8-weights", "int8", "fp32")
 TEXTS = 9  # every ninth class of AudioSet, in eight languages
@@ -62,7 +64,7 @@ def export_trained(
         report = build(inner, target, facts, texts, text_precision=text_precision)
     except DisagreementError as error:
         raise ModelError("The converted model is not written.", why=str(error)) from error
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise AtriError(
             f"Cannot convert `{inner}`.", why=(str(error).splitlines() or ["unknown"])[0]
         ) from error

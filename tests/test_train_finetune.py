@@ -18,6 +18,7 @@ from tests.cli_tools import atri, run
 from tests.sounds import write_tone
 from tests.train_tools import random_net
 from train.checkpoints import load_checkpoint
+from train.clips import Clip
 from train.embedded import load_embedded
 from train.interpolate import best_share, mix, weights_of
 from train.minitowers import Freezing, MiniTowers
@@ -128,7 +129,7 @@ def manifest(folder: Path, *lines: str) -> Path:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (("id\taudio\ten", "a\tnone.wav\tdog"), "line 2: `none.wav`"),
+        (("id\taudio\ten", "a\tnone.wav\tdog"), "line 2, column `audio`: `none.wav`"),
         (("id\taudio\txx-yy-zz", "a\tdog.wav\tdog"), "line 1, column 3"),
         (("id\taudio\ten", "a\tdog.wav\tdog", "a\tdog.wav\tdog"), "The id `a` stands in line 2"),
         (("id\taudio\ten", "a\tdog.wav\tdog"), "All 1 described sounds have the same captions."),
@@ -292,6 +293,34 @@ def test_a_model_of_another_architecture_is_refused(fake_model: Path) -> None:
 )
 def test_what_is_frozen(words: str, found: Freezing) -> None:
     assert Freezing.parse(words) == found
+
+
+def test_blocks_that_run_twice_need_less_memory_and_learn_the_same(
+    sounds: Path, tiny: Path, tmp_path: Path, capsysbinary: Capture
+) -> None:
+    words = ("train", "--data", sounds, *FEW, "--model", tiny, "--freeze", "text")
+    memory = []
+    for name, more in (("kept", ()), ("twice", ("--recompute",))):
+        plan = run(capsysbinary, *words, *more, "--dry-run")
+        memory += [line for line in plan.lines if line.startswith("memory")]
+        assert run(capsysbinary, *words, *more, "--out", tmp_path / name).code == 0
+    one, other = (load_checkpoint(tmp_path / name) for name in ("kept", "twice"))
+    assert one is not None
+    assert other is not None
+    for name, tensor in one[0].items():
+        torch.testing.assert_close(other[0][name], tensor, atol=1e-5, rtol=1e-4)
+    kept, twice = (float(line.split()[2].replace(",", "")) for line in memory)
+    assert twice < 0.7 * kept
+
+
+def test_views_of_a_sound_do_not_depend_on_its_folder(towers: MiniTowers, tmp_path: Path) -> None:
+    rows = []
+    for folder in ("here", "there"):
+        path = tmp_path / folder / "dog.wav"
+        path.parent.mkdir()
+        write_tone(path, seconds=1.2)
+        rows.append(towers._cached_rows(Clip("dog", path, {"en": ("dog",)})))
+    np.testing.assert_array_equal(rows[0], rows[1])
 
 
 def test_too_many_blocks(towers: MiniTowers, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from atri_cli.errors import UsageError
 from atri_cli.queryfile import write_queries
 from tests.sounds import write_noise
-from train.data.importers import Imported, as_rows, import_audiocaps, import_clotho
+from train.data.importers import Imported, as_rows, import_audiocaps, import_clotho, main
 from train.data.manifest import read_manifest
 
 AUDIOCAPS = "audiocap_id,youtube_id,start_time,caption"
@@ -254,3 +254,29 @@ def test_a_manifest_has_no_spans(tmp_path: Path) -> None:
     part = type(found)("part", found.audio, found.captions, start=1.0)
     with pytest.raises(UsageError, match=r"`part` is a part of `.*aaaaaaaaaaa\.wav`"):
         as_rows([part], tmp_path)
+
+
+def test_the_command_writes_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sounds = touch(tmp_path / "sounds", "a b.wav", "c.wav")
+    original = table(tmp_path / "clotho_captions_development.csv", CLOTHO,
+                     "a b.wav,A,B,C,D,E", "c.wav,F,G,H,I,J")  # fmt: skip
+    french = table(tmp_path / "fr.csv", CLOTHO, "c.wav,Un,Deux,,,")
+    out = tmp_path / "made.tsv"
+    words = ["clotho", str(original), str(sounds), "--out", str(out)]
+    assert main([*words, "--translation", f"fr={french}"]) == 0
+    first, second = read_manifest(out)
+    assert (first.audio, first.split) == (sounds / "a b.wav", "train")
+    assert second.captions == {"en": ("F", "G", "H", "I", "J"), "fr": ("Un", "Deux")}
+    assert "2 clips in en, fr" in capsys.readouterr().err
+    assert main([*words, "--translation", "french.csv"]) != 0
+    assert "which language" in capsys.readouterr().err
+
+
+def test_the_command_says_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sounds = touch(tmp_path / "sounds", "aaaaaaaaaaa.wav")
+    original = table(tmp_path / "val.csv", AUDIOCAPS, "1,aaaaaaaaaaa,0,A", "2,goneGONEgon,0,B")
+    words = ["audiocaps", str(original), str(sounds), "--out", str(tmp_path / "made.tsv")]
+    assert main(words) == 0
+    assert "1 sounds are missing: `goneGONEgon`" in capsys.readouterr().err

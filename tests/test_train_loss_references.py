@@ -281,6 +281,25 @@ def test_sums() -> None:
     assert cheap.sum(0).tolist() == [2] * 4
 
 
+def test_jsd_does_not_teach_the_temperature() -> None:
+    audio, texts = batch(6, 3)
+    drawn, tau = torch.ones(3, 6).bool(), torch.tensor(TAU, dtype=torch.float64, requires_grad=True)
+    gradients = []
+    for spec in ("kcl", "kcl+5*jsd"):
+        (gradient,) = torch.autograd.grad(get_loss(spec)(audio, texts, drawn, tau), tau)
+        gradients.append(float(gradient))
+    assert gradients[0] == pytest.approx(gradients[1])
+    assert gradients[0]
+
+
+def test_captions_that_cancel_have_a_bounded_gradient() -> None:
+    audio, texts = batch(4, 1)
+    both = torch.cat([texts, -texts]).requires_grad_()
+    loss = loss_of("mean-anchor", audio, both, torch.ones(2, 4).bool())
+    torch.autograd.backward(loss)
+    assert float(both.grad.abs().max()) < 1e3
+
+
 def test_the_bias_of_sigmoid_is_learned() -> None:
     assert [tuple(p.shape) for p in get_loss("kcl+sigmoid").parameters()] == [()]
     assert not list(get_loss("kcl").parameters())
@@ -298,6 +317,9 @@ def test_the_bias_of_sigmoid_is_learned() -> None:
         ("jsd", "alone"),
         ("random+jsd", "takes one"),
         ("mlclap+jsd", "takes one"),
+        ("kcl+cacl", "different captions"),  # `cacl` would always take the same second language
+        ("cacl+jsd+random", "takes one"),
+        ("random+mlclap", "different captions"),
     ],
 )
 def test_wrong_names(spec: str, words: str) -> None:

@@ -53,7 +53,8 @@ def test_missing_sounds_are_counted_and_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         read_manifest(path)
     assert "5 of its entries" in error.value.what
-    assert error.value.why == "line 2: `no0.wav`; line 3: `no1.wav`; line 4: `no2.wav` and 2 more."
+    places = [f"line {n + 2}, column `audio`: `no{n}.wav`" for n in range(3)]
+    assert error.value.why == f"{'; '.join(places)} and 2 more."
 
 
 def test_without_sounds(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from train.disk import saving
+
 Caption = tuple[str, str]
 Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[Caption]], Vectors]
@@ -44,18 +46,20 @@ class CaptionCache:
             embed: gives float32 [m, dim] for at most 256 captions that are not known yet.
 
         Raises:
+            AtriError: the disk is full, or the folder cannot be written.
             ValueError: no caption, or `embed` gives another number or size of vectors.
         """
         if not captions:
             raise ValueError("no caption to embed")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._get(captions, embed)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
-            self.path.unlink()
-            return self._get(captions, embed)
+        with saving("vectors", self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return self._get(captions, embed)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                self.path.unlink()
+                return self._get(captions, embed)
 
     def _get(self, captions: Sequence[Caption], embed: Embed) -> Vectors:
         keys = {_key(caption): caption for caption in captions}

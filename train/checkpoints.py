@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from atri_cli.errors import AtriError, ModelError
+from atri_cli.errors import ModelError
+from train.disk import RESUME, saving
 
 FACTS = "checkpoint.json"
 Facts = dict[str, Any]
@@ -38,16 +39,10 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Facts) -
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
     file = f"checkpoint-{digest[:16]}.safetensors"
-    try:
+    with saving("the checkpoint", folder, f"The checkpoint before it is whole. {RESUME}"):
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / file, data)
         _write(folder / FACTS, json.dumps({**facts, "file": file, "sha256": digest}).encode())
-    except OSError as error:
-        raise AtriError(
-            f"Cannot save the checkpoint in `{folder}`.",
-            why=f"{error.strerror or error}.",
-            hint="The checkpoint before it is whole: make room, then type the same command again.",
-        ) from error
     for old in folder.glob("checkpoint-*"):
         if old.name != file:
             with suppress(OSError):  # nothing names it
@@ -70,11 +65,16 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
             raise ValueError("its tensors are not those that it was saved with")
         return load(data), facts
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(
-            f"The checkpoint in `{folder}` is damaged.",
-            why=f"{error}.",
-            hint="Delete it to begin anew, or give another folder with `--out`.",
-        ) from error
+        raise damaged(folder, f"{error}.") from error
+
+
+def damaged(folder: Path, why: str) -> ModelError:
+    """The error of a checkpoint that cannot be used."""
+    return ModelError(
+        f"The checkpoint in `{folder}` is damaged.",
+        why=why,
+        hint="Delete it to begin anew, or give another folder with `--out`.",
+    )
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:

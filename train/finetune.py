@@ -5,67 +5,32 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from atri_cli.audio.quiet import native_stderr_silenced
-from atri_cli.encoders.card import CARD_FILE, ModelCard, load_card
-from atri_cli.encoders.registry import find_model
 from atri_cli.errors import AtriError, ModelError, UsageError
-from atri_cli.settings import Settings
 from train.checkpoints import FACTS
 from train.data.load import Data, load_data
-from train.embedded import load_embedded
+from train.disk import RESUME, saving
 from train.gather import join_processes, leave_processes, rank, wait_for_all
-from train.interpolate import best_share, weights_of
+from train.interpolate import SHARES, best_share, weights_of
 from train.losses import LOSSES, get_loss
 from train.memory import estimate
-from train.minitowers import Freezing, MiniTowers
-from train.model import ModelShape, load_model, save_model
+from train.model import save_model
 from train.plan import TrainPlan, choose_device
+from train.request import CARD, MODEL, Request, open_model
 from train.scoring import evaluate, validation_score
 from train.towers.freezing import count_parameters
-from train.trainer import Progress, Trainer, load_best
+from train.trainer import Progress, Score, Trainer, load_best
 from train.types import Tell
 
 RUN = "run.json"
-MODEL = "model"
-CARD = "facts.json"
 Pairs = list[tuple[str, str]]
 Hear = Callable[[Trainer], Callable[[Progress], None]]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for.
-
-    `data` is empty for the library's own sounds; `model` is a name, an installed model's folder or
-    one that an earlier run wrote; `threads` None leaves torch as it is.
-    """
-
-    plan: TrainPlan
-    settings: Settings
-    model: str
-    out: Path
-    cache: Path
-    data: tuple[Path, ...] = ()
-    freezing: Freezing = field(default_factory=Freezing)
-    resume: bool = False
-    threads: int | None = None
-    tensorboard: bool = False
-
-
-@dataclass(frozen=True)
-class Base:
-    """The model that a run starts from."""
-
-    name: str
-    shape: ModelShape
-    towers: MiniTowers
-    card: dict[str, Any]
 
 
 class Run:
@@ -188,7 +153,7 @@ class Run:
                 f"`{out}` holds a run already.",
                 hint="Go on with it by `--resume`, or give another folder with `--out`.",
             )
-        before = json.loads((out / RUN).read_text(encoding="utf-8"))
+        before = _run_facts(out)
         changed = [name for name in now if now[name] != before.get(name)]
         if changed:
             raise UsageError(
@@ -212,7 +177,8 @@ class Run:
         """
         out, towers, plan = self.request.out, self.base.towers, self.plan
         if rank() == 0:
-            _write_json(out / RUN, self.identity)
+            with saving("the run", out):
+                _write_json(out / RUN, self.identity)
         held = self.data.test or self.data.validation
         towers.to(self.device)
         before = evaluate(towers, held, plan.languages) if held else None
@@ -230,12 +196,20 @@ class Run:
         progress = trainer.run()
         wait_for_all()
         load_best(towers, out)
-        share = best_share(towers, begin, lambda: score(towers)["score"]) if score else 1.0
+        share = self._mixed(begin, score)
         after = evaluate(towers, held, plan.languages) if held else None
         if rank() == 0:
             self._save(after)
         leave_processes()
         return {"progress": progress, "share": share, "before": before, "after": after}
+
+    def _mixed(self, begin: dict[str, Tensor], score: Score | None) -> float:
+        """Bring back some of what was before; the share of what was learnt."""
+        towers, asked = self.base.towers, self.request.share
+        shares = SHARES if asked is None else (asked,)
+        if score is None and asked is None:
+            return 1.0
+        return best_share(towers, begin, lambda: score(towers)["score"] if score else 0, shares)
 
     def _save(self, after: dict[str, Any] | None) -> None:
         towers, folder = self.base.towers.cpu(), self.request.out / MODEL
@@ -245,74 +219,36 @@ class Run:
                 f"R@10 {after['t2a']['mean']['r10']:.2f} of {after['queries']} queries in "
                 f"{len(after['t2a']['languages'])} languages over {after['clips']} sounds"
             )
-        try:
+        card = {
+            **self.base.card,
+            "name": self.request.out.name,
+            "revision": f"{self.base.card['revision']}+{self.plan.loss}",
+            "quality": quality,
+        }
+        with saving("the model", folder, RESUME):
             save_model(folder, self.base.shape, towers.audio, towers.text, towers.tokenizer)
-            card = {
-                **self.base.card,
-                "name": self.request.out.name,
-                "revision": f"{self.base.card['revision']}+{self.plan.loss}",
-                "quality": quality,
-            }
             _write_json(folder / CARD, card)
-        except OSError as error:
-            raise AtriError(
-                f"Cannot save the model in `{folder}`.",
-                why=f"{error.strerror or error}.",
-                hint="Make room, then type the same command with `--resume`.",
-            ) from error
-
-
-def open_model(request: Request) -> Base:
-    """The model a run starts from: an installed one, or a folder that a run wrote.
-
-    Raises:
-        ModelError: no such model, or not of atri-mini's architecture.
-    """
-    folder = Path(request.model).expanduser()
-    inner = folder / MODEL if (folder / MODEL / "model.json").is_file() else folder
-    if (inner / "model.json").is_file():
-        return _own(inner, request)
-    if folder.is_dir() and not (folder / CARD_FILE).is_file():
-        raise ModelError(
-            f"`{folder}` holds no model that can be trained.",
-            why=f"It has neither `model.json` nor `{CARD_FILE}`.",
-            hint="Take `atri-mini`, or a folder that `atri train` wrote.",
-        )
-    card = find_model(request.model, request.settings)
-    shape, audio, text, tokenizer = load_embedded(load_card(card.folder))
-    towers = MiniTowers(audio, text, tokenizer, request.cache, freezing=request.freezing)
-    return Base(card.name, shape, towers, _card_facts(card))
-
-
-def _own(folder: Path, request: Request) -> Base:
-    try:
-        shape, audio, text = load_model(folder)
-        tokenizer = (folder / "tokenizer.model").read_bytes()
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except Exception as error:  # whatever damaged files lead their readers to
-        raise ModelError(
-            f"The model in `{folder}` cannot be read.",
-            why=f"{str(error).splitlines()[0] if str(error) else type(error).__name__}.",
-            hint="Train it again, or take `atri-mini`.",
-        ) from error
-    towers = MiniTowers(audio, text, tokenizer, request.cache, freezing=request.freezing)
-    return Base(card["name"], shape, towers, card)
-
-
-def _card_facts(card: ModelCard) -> dict[str, Any]:
-    return {
-        "name": card.name,
-        "revision": card.revision,
-        "languages": list(card.text.languages),
-        "licences": card.licences,
-        "quality": {},
-    }
 
 
 def _loss_words(plan: TrainPlan) -> str:
     does = "; ".join(LOSSES[name] for name, _ in get_loss(plan.loss).terms)
     tau = "learned" if plan.learn_tau else "fixed"
     return f"{plan.loss}: {does}; temperature {plan.tau or 0.07:g}, {tau}"
+
+
+def _run_facts(out: Path) -> dict[str, Any]:
+    """What the run in a folder began with."""
+    try:
+        facts = json.loads((out / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        facts = error
+    if not isinstance(facts, dict):
+        raise ModelError(
+            f"The run in `{out}` is damaged.",
+            why=f"`{RUN}`: {facts}.",
+            hint="Delete it to begin anew, or give another folder with `--out`.",
+        )
+    return facts
 
 
 def _write_json(path: Path, facts: dict[str, Any]) -> None:

@@ -157,7 +157,7 @@ class MiniTowers(TwoTower):
         except OSError as error:
             reason = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
             raise AudioError(f"Cannot read `{clip.audio}`.", reason=reason) from error
-        state = f"{_key(clip)} {stat.st_size} {stat.st_mtime_ns}"
+        state = f"{_key(clip)} {clip.id} {stat.st_size} {stat.st_mtime_ns}"
         found = self._sounds.get([("sound", state)], lambda _: self._hear(clip))
         rows: NDArray[np.float32] = found.reshape(VIEWS, WINDOWS, -1)
         return rows
@@ -166,7 +166,7 @@ class MiniTowers(TwoTower):
     def _hear(self, clip: Clip) -> NDArray[np.float32]:
         """Run the network over the views of a clip: float32 [1, views · windows · inputs]."""
         windows = _windows(clip)
-        rng = np.random.default_rng(list(_key(clip).encode()))
+        rng = np.random.default_rng(list(clip.id.encode("utf-8", "surrogateescape")))
         views = [*windows, *(self._changed(one, rng) for one in windows)]
         self.audio.net.eval()
         rows = [self._features(self._mel([one])) for one in views]

@@ -66,8 +66,11 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     for name, module in (("audio", audio), ("text", text)):
         part = folder / f"{name}.part"
-        save_file({k: v.contiguous() for k, v in module.state_dict().items()}, part)
-        part.replace(folder / f"{name}.safetensors")
+        try:
+            save_file({k: v.contiguous() for k, v in module.state_dict().items()}, part)
+            part.replace(folder / f"{name}.safetensors")
+        finally:
+            part.unlink(missing_ok=True)
     (folder / "tokenizer.model").write_bytes(tokenizer)
     facts = {"sample_rate": SAMPLE_RATE, **asdict(shape)}
     (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atri_cli.errors import RuntimeMissingError
+from train.disk import RESUME, saving
 
 METRICS = "metrics.jsonl"
 
@@ -32,13 +33,21 @@ class RunLog:
             self._keep(step)
 
     def add(self, step: int, numbers: Mapping[str, float]) -> None:
-        """One entry, on disk when this returns."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **numbers}) + "\n")
+        """One entry, on disk when this returns.
+
+        Raises:
+            AtriError: the disk is full.
+        """
+        with saving("the log", self.path.parent, RESUME):
+            self._add({"step": step, **numbers})
         if self._board is not None:
             for name, number in numbers.items():
                 self._board.add_scalar(name, number, step)
+
+    def _add(self, entry: Mapping[str, float]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
     def close(self) -> None:
         """Finish TensorBoard's file."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atri_cli.errors import AtriError, UsageError
 from train.batches import Batch, Batches
-from train.checkpoints import Facts, fill, load_checkpoint, save_checkpoint, state_of
+from train.checkpoints import Facts, damaged, fill, load_checkpoint, save_checkpoint, state_of
 from train.gather import processes, rank
 from train.interrupts import Interrupt
 from train.losses import get_loss
@@ -213,6 +213,9 @@ class Trainer:
         if found is None:
             return
         tensors, facts = found
+        missing = [name for name in ("plan", "progress") if not isinstance(facts.get(name), dict)]
+        if missing:
+            raise damaged(self.out, f"It has no `{missing[0]}`.")
         self._require_same_plan(facts["plan"])
         fill(self.model, _part(tensors, "model."), self.out)
         fill(self.loss, _part(tensors, "loss."), self.out)

@@ -80,12 +80,30 @@ def train(
             show_default=False,
         ),
     ] = None,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute",
+            help="Run trained blocks twice instead of keeping what they held (gradient "
+            "checkpointing): the same gradient, slower, in less memory.",
+        ),
+    ] = False,
     patience: Annotated[
         int,
         typer.Option(
             "--patience", metavar="N", help="Epochs without a better validation; 0: never stop."
         ),
     ] = 3,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            "--share",
+            metavar="X",
+            help="How much of what was learnt goes into the result, from 0 to 1: less forgets less "
+            "of other sounds (validation chooses unless given).",
+            show_default=False,
+        ),
+    ] = None,
     precision: Annotated[
         str, typer.Option("--precision", metavar="NAME", help="fp32; on CUDA also bf16, fp16.")
     ] = "fp32",
@@ -132,8 +150,8 @@ def train(
       atri train --data sounds.tsv --loss kcl+jsd --out my-model
       atri train --demo
     """
-    finetune = _load("train.finetune")
-    plan = finetune.TrainPlan(
+    finetune, asked = _load("train.finetune"), _load("train.request")
+    plan = asked.TrainPlan(
         loss=loss,
         languages=_tags(languages),
         epochs=epochs,
@@ -153,17 +171,19 @@ def train(
         _demo(plan, settings, show, json=json)
         return
     base = Path(settings.model).name
-    request = finetune.Request(
+    request = asked.Request(
         plan=plan,
         settings=settings,
         model=settings.model,
         out=_full(out) or default_work() / f"{base}-{loss.replace('*', 'x')}",
         cache=default_work() / "cache",
         data=tuple(path.expanduser().absolute() for path in data or ()),
-        freezing=finetune.Freezing.parse(freeze),
+        freezing=asked.Freezing.parse(freeze),
         resume=resume,
         threads=threads,
         tensorboard=tensorboard,
+        share=share,
+        recompute=recompute,
     )
     with _Bar(show) as bar:
         run = finetune.Run(request, bar.reading)
@@ -188,7 +208,7 @@ def _train(finetune: Any, run: Run, show: Output, *, dry_run: bool, json: bool) 
     if not _is_first():
         return
     _result(finetune, found, show, json=json)
-    made = run.request.out / finetune.MODEL
+    made = run.request.out / "model"
     show.hint(f"Make it a model for searching: {command(['export', str(made)])}")
 
 
@@ -200,6 +220,7 @@ def _result(finetune: Any, found: dict[str, Any], show: Output, *, json: bool) -
         "schema": 1,
         "epochs": progress.epoch,
         "steps": progress.step,
+        "share": found.get("share", 1.0),
         "before": _measures(found["before"]),
         "after": _measures(found["after"]),
     }

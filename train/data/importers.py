@@ -1,23 +1,33 @@
-"""Published captioned sets as clips: AudioCaps and Clotho, with captions translated by others."""
+"""Published captioned sets as clips: AudioCaps and Clotho, with captions translated by others.
+
+    python -m train.data.importers clotho clotho_captions_development.csv development/ \\
+        --translation fr=development.fr.csv --translation ja=development.ja.csv --out clotho.tsv
+
+writes a manifest for `atri train --data`. A split is a table of its own; `--data` takes several.
+"""
 
 from __future__ import annotations
 
-import csv
+import argparse
 import glob
 import math
 import os
 import re
+import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from atri_cli.__main__ import show_error
 from atri_cli.audio.files import show
 from atri_cli.encoders.languages import known
-from atri_cli.errors import UsageError
-from atri_cli.queryfile import QueryRow
+from atri_cli.errors import AtriError, UsageError
+from atri_cli.output import Output
+from atri_cli.queryfile import QueryRow, write_queries
 from train.clips import Clip
 from train.data.filenames import recording_key
+from train.data.tables import Record, fault, listed, read_table
 
 SOUNDS = (".flac", ".mp3", ".ogg", ".wav")
 CLOTHO = tuple(f"caption_{number}" for number in range(1, 6))
@@ -42,16 +52,7 @@ class Imported:
     missing: list[str]
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A record: the line that it begins in, its cells by column, its captions."""
-
-    line: int
-    cells: Mapping[str, str]
-    captions: tuple[str, ...]
-
-
-_Tables = list[tuple[str, dict[str, _Row]]]
+_Tables = list[tuple[str, dict[str, Record]]]
 
 
 def import_audiocaps(
@@ -73,7 +74,7 @@ def import_audiocaps(
     Raises:
         UsageError: a table is wrong, with its line and column, or none of the sounds is there.
     """
-    rows = _read(table, "audiocap_id", ("caption",), ("youtube_id", "start_time"))
+    rows = read_table(table, "audiocap_id", ("caption",), ("youtube_id", "start_time"))
     tables = [("en", rows), *_translated(table, rows, "audiocap_id", ("caption",), translations)]
     split, files = _split(table), _segments(sounds)
     videos: dict[str, list[str]] = {}
@@ -111,7 +112,7 @@ def import_clotho(
     Raises:
         UsageError: a table is wrong, with its line and column, or sounds are missing.
     """
-    rows = _read(table, "file_name", CLOTHO)
+    rows = read_table(table, "file_name", CLOTHO)
     tables = [("en", rows), *_translated(table, rows, "file_name", CLOTHO, translations)]
     split = _split(table)
     # An archive unpacked on macOS may spell é as two characters.
@@ -148,78 +149,9 @@ def as_rows(clips: Iterable[Clip], root: Path) -> list[QueryRow]:
     return rows
 
 
-def _read(
-    path: Path,
-    key: str,
-    captions: Sequence[str],
-    more: Sequence[str] = (),
-    *,
-    partial: bool = False,
-) -> dict[str, _Row]:
-    """Records by key; `partial`: captions may be empty."""
-    rows: dict[str, _Row] = {}
-    for line, cells in _records(path, (key, *more, *captions)):
-        if cells[key] in rows:
-            what = f"`{cells[key]}` stands in line {rows[cells[key]].line} already."
-            raise _error(path, line, what, "Keep one of the two.", key)
-        texts = {name: " ".join(cells[name].split()) for name in captions}
-        empty = [name for name in (key, *more) if not cells[name]]
-        empty += [name for name, text in texts.items() if not text and not partial]
-        if empty:
-            raise _error(path, line, "It is empty.", "Fill it in, or take the row out.", empty[0])
-        rows[cells[key]] = _Row(line, cells, tuple(text for text in texts.values() if text))
-    if not rows:
-        raise UsageError(f"`{path}` has a header and no rows.")
-    return rows
-
-
-def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The line that a record begins in, and its cells by column."""
-    header: list[str] = []
-    line = 1
-    try:
-        # Bytes that are not UTF-8 become surrogates, which can be told by line and column.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            for cells in reader:
-                _check(path, line, header, cells)
-                if not header:
-                    header = _header(path, cells, columns)
-                elif any(cells):
-                    yield line, dict(zip(header, cells, strict=True))
-                line = reader.line_num + 1
-    except OSError as error:
-        raise UsageError(f"Cannot read `{path}`.", why=f"{error.strerror}.") from error
-    except csv.Error as error:
-        hint = "Close every quote; inside quotes, write a quote twice."
-        raise _error(path, line, f"It is not CSV: {error}.", hint) from error
-    if not header:
-        raise UsageError(f"`{path}` is empty.", hint=f"It needs the columns {_list(columns)}.")
-
-
-def _check(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> None:
-    for place, cell in enumerate(cells):
-        if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in cell):
-            column = header[place] if place < len(header) else str(place + 1)
-            raise _error(path, line, "It is not UTF-8 text.", "Save the table as UTF-8.", column)
-    if header and any(cells) and len(cells) != len(header):
-        what = f"It has {len(cells)} cells, and the header {len(header)}."
-        raise _error(path, line, what, "Put quotes around a caption with commas.")
-
-
-def _header(path: Path, cells: Sequence[str], columns: Sequence[str]) -> list[str]:
-    names = [cell.strip() for cell in cells]
-    wrong = [name for name in columns if names.count(name) != 1]
-    if wrong:
-        problem = "is there twice" if wrong[0] in names else "is missing"
-        what = f"The column `{wrong[0]}` {problem}."
-        raise _error(path, 1, what, f"It needs the columns {_list(columns)}, with commas between.")
-    return names
-
-
 def _translated(
     table: Path,
-    rows: Mapping[str, _Row],
+    rows: Mapping[str, Record],
     key: str,
     captions: Sequence[str],
     translations: Mapping[str, Path] | None,
@@ -227,7 +159,7 @@ def _translated(
     found: _Tables = []
     for tag, path in (translations or {}).items():
         language = known(tag).split("-x-")[0]
-        other = _read(path, key, captions, partial=True)
+        other = read_table(path, key, captions, partial=True)
         if not rows.keys() & other.keys():
             what = f"`{path}` translates no row of `{table}`."
             raise UsageError(what, hint=f"The column `{key}` must be that of the original.")
@@ -245,7 +177,7 @@ def _merged(tables: _Tables, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _start(table: Path, rows: Sequence[_Row]) -> float:
+def _start(table: Path, rows: Sequence[Record]) -> float:
     """Where a clip begins in its video, in seconds; all rows of a video must agree."""
     starts = []
     for row in rows:
@@ -253,12 +185,12 @@ def _start(table: Path, rows: Sequence[_Row]) -> float:
         start = float(text) if re.fullmatch(rf"\s*{_NUMBER}\s*", text, re.ASCII) else math.nan
         if not math.isfinite(start):
             hint = "Write seconds, such as `30`."
-            raise _error(table, row.line, f"`{text}` is no time.", hint, "start_time")
+            raise fault(table, row.line, f"`{text}` is no time.", hint, "start_time")
         starts.append(start)
         if start != starts[0]:
             what = f"The clip starts at {starts[0]:g} in line {rows[0].line}, and here at {start:g}"
             hint = "A video has one clip in AudioCaps."
-            raise _error(table, row.line, f"{what}.", hint, "start_time")
+            raise fault(table, row.line, f"{what}.", hint, "start_time")
     return starts[0]
 
 
@@ -295,13 +227,51 @@ def _split(path: Path) -> str:
 def _missing(table: Path, sounds: Path, names: Sequence[str], hint: str) -> UsageError:
     rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     what = f"`{show(sounds)}` lacks {len(names)} sounds of `{table}`."
-    return UsageError(what, why=f"{_list(names[:SHOWN])}{rest}.", hint=hint)
+    return UsageError(what, why=f"{listed(names[:SHOWN])}{rest}.", hint=hint)
 
 
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+def write_manifest(found: Imported, path: Path) -> list[str]:
+    """Write clips as a manifest with paths from its own folder on; gives back its languages.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    tags = list(dict.fromkeys(tag for clip in found.clips for tag in clip.captions))
+    write_queries(path, as_rows(found.clips, path.absolute().parent), tags)
+    return tags
 
 
-def _error(path: Path, line: int, what: str, hint: str, column: str = "") -> UsageError:
-    place = f"line {line}, column `{column}`" if column else f"line {line}"
-    return UsageError(f"`{path}`, {place}: {what}", hint=hint)
+def main(words: Sequence[str] | None = None) -> int:
+    """See the module; the exit code."""
+    layouts = {"audiocaps": import_audiocaps, "clotho": import_clotho}
+    parser = argparse.ArgumentParser(prog="python -m train.data.importers", description=__doc__)
+    parser.add_argument("layout", choices=layouts)
+    parser.add_argument("table", type=Path, help="of the captions, as published")
+    parser.add_argument("sounds", type=Path, help="the folder of its sounds")
+    parser.add_argument("--translation", action="append", default=[], metavar="TAG=TABLE")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the manifest")
+    options = parser.parse_args(words)
+    show = Output()
+    try:
+        translations = dict(map(_translation, options.translation))
+        found = layouts[options.layout](options.table, options.sounds, translations)
+        tags = write_manifest(found, options.out)
+    except AtriError as error:
+        show_error(error)
+        return error.exit_code
+    if found.missing:
+        show.warn(f"{len(found.missing):,} sounds are missing: {listed(found.missing[:SHOWN])}, …")
+    show.note(f"{len(found.clips):,} clips in {', '.join(tags)}: {options.out}")
+    return 0
+
+
+def _translation(words: str) -> tuple[str, Path]:
+    tag, equals, path = words.partition("=")
+    if not equals or not tag or not path:
+        hint = "For example `--translation fr=development.fr.csv`."
+        raise UsageError(f"`{words}` does not say which language is where.", hint=hint)
+    return tag, Path(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

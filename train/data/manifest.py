@@ -35,7 +35,8 @@ def read_manifest(path: Path, root: Path | None = None) -> list[Clip]:
     missing: list[str] = []
     for row in table.rows:
         found = list(_sounds(row, folder))
-        missing += [f"line {row.line}: `{name}`" for name, sounds in found if not sounds]
+        where = f"line {row.line}, column `audio`"
+        missing += [f"{where}: `{name}`" for name, sounds in found if not sounds]
         clips += _clips(row, [sound for _, sounds in found for sound in sounds])
     if missing:
         rest = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""

@@ -21,15 +21,14 @@ from typing import IO, Any
 
 from atri_cli.audio.files import open_regular, show
 from atri_cli.audio.formats import is_sound
-from atri_cli.encoders.languages import known
 from atri_cli.errors import AtriError, UsageError
 from train.clips import Clip
+from train.data.shardfacts import FORM, captions_by_tag, parse, plain, wrong
 
 SOUNDS = (".flac", ".wav", ".ogg", ".mp3")
 MOST_BYTES = 1 << 30
 MOST_JSON = 1 << 24
 INDEX = "clips.jsonl"
-FORM = 'Write `{"captions": {"en": ["a dog barks"]}}`.'
 
 
 def write_shards(clips: Iterable[Clip], folder: Path, most_bytes: int = MOST_BYTES) -> list[Path]:
@@ -125,9 +124,9 @@ class _Writer:
 
 
 def _facts(clip: Clip) -> bytes:
-    captions = _captions(f"The clip `{_plain(clip.id)}`", clip.captions)
+    captions = captions_by_tag(f"The clip `{plain(clip.id)}`", clip.captions)
     names = {"id": clip.id, "recording": clip.recording, "split": clip.split, "note": clip.note}
-    facts = {"captions": captions} | {name: _plain(text) for name, text in names.items()}
+    facts = {"captions": captions} | {name: plain(text) for name, text in names.items()}
     return json.dumps(facts).encode()
 
 
@@ -217,7 +216,7 @@ def _unpack(shard: Path, folder: Path) -> None:
     try:
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
-                last = f"member `{_plain(member.name)}`"
+                last = f"member `{plain(member.name)}`"
                 if member.size < 0:
                     raise tarfile.ReadError("its size is negative")
                 _take(tar, member, f"`{show(shard)}`, {last}", folder, samples)
@@ -247,63 +246,24 @@ def _take(
     name = PurePosixPath(member.name)
     suffix = name.suffix.lower()
     if name.is_absolute() or ".." in name.parts:
-        raise _wrong(where, "Its path leads out of the folder.", "Do not trust this archive.")
+        raise wrong(where, "Its path leads out of the folder.", "Do not trust this archive.")
     wanted = suffix == ".json" or is_sound(name)
     if not wanted or name.name.startswith(".") or member.isdir():
         return
     file = tar.extractfile(member) if member.isreg() else None
     if file is None:
-        raise _wrong(where, "It is a link or a device, no file.", "Archive the files themselves.")
-    sample = samples.setdefault(_plain(str(name.with_suffix(""))), _Sample(len(samples)))
+        raise wrong(where, "It is a link or a device, no file.", "Archive the files themselves.")
+    sample = samples.setdefault(plain(str(name.with_suffix(""))), _Sample(len(samples)))
     if sample.sound if suffix != ".json" else sample.facts is not None:
-        raise _wrong(where, "Its key is there twice.", "Give every sound a key of its own.")
+        raise wrong(where, "Its key is there twice.", "Give every sound a key of its own.")
     if suffix == ".json":
         if member.size > MOST_JSON:
-            raise _wrong(where, f"It is larger than {MOST_JSON >> 20} MiB.", FORM)
-        sample.facts = _parse(where, file.read())
+            raise wrong(where, f"It is larger than {MOST_JSON >> 20} MiB.", FORM)
+        sample.facts = parse(where, file.read())
     else:
         sample.sound = f"{sample.place:08}{suffix}"
         with (folder / sample.sound).open("xb") as copy:
             shutil.copyfileobj(file, copy)
-
-
-def _parse(where: str, data: bytes) -> dict[str, Any]:
-    """The facts of a JSON, with captions by canonical tag."""
-    try:
-        facts = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise _wrong(where, f"It is no JSON: {error}.", FORM) from error
-    if not isinstance(facts, dict):
-        raise _wrong(where, "Its JSON is not an object.", FORM)
-    found: dict[str, Any] = {"captions": _captions(where, facts.get("captions", {}))}
-    for name in ("id", "recording", "split", "note"):
-        value = facts.get(name, "")
-        if not _is_text(value):
-            raise _wrong(where, f"Its `{name}` is not a text.", f'Write `"{name}": "…"`.')
-        found[name] = value
-    return found
-
-
-def _captions(where: str, languages: object) -> dict[str, tuple[str, ...]]:
-    """Phrasings by canonical tag; `en` and `en-x-2` are one language, as in the query file."""
-    if not isinstance(languages, Mapping):
-        raise _wrong(where, "Its `captions` are not an object of languages.", FORM)
-    found: dict[str, tuple[str, ...]] = {}
-    for tag, value in languages.items():
-        try:
-            language = known(tag).split("-x-")[0]
-        except UsageError as error:
-            raise _wrong(where, error.what, error.hint) from None
-        texts = [value] if isinstance(value, str) else value
-        if not isinstance(texts, list | tuple) or not all(map(_is_text, texts)):
-            what = f"Its captions in `{tag}` are neither a text nor a list of texts."
-            raise _wrong(where, what, FORM)
-        kept = tuple(text.strip() for text in texts if text.strip())
-        if kept:
-            found[language] = (*found.get(language, ()), *kept)
-    if not found:
-        raise _wrong(where, "It has no caption.", FORM)
-    return found
 
 
 def _index(shard: Path, samples: Mapping[str, _Sample]) -> Iterator[str]:
@@ -312,28 +272,15 @@ def _index(shard: Path, samples: Mapping[str, _Sample]) -> Iterator[str]:
     for key, sample in samples.items():
         where = f"`{show(shard)}`, member `{key}{Path(sample.sound).suffix or '.json'}`"
         if not sample.sound:
-            raise _wrong(where, "Its sound is missing.", f"Write it as `{key}.flac`.")
+            raise wrong(where, "Its sound is missing.", f"Write it as `{key}.flac`.")
         if sample.facts is None:
-            raise _wrong(where, f"Its `{key}.json` is missing.", FORM)
-        name = sample.facts["id"] or f"{_plain(shard.stem)}/{key}"
+            raise wrong(where, f"Its `{key}.json` is missing.", FORM)
+        name = sample.facts["id"] or f"{plain(shard.stem)}/{key}"
         other = keys.setdefault(name, key)
         if other != key:
             hint = "Give every sound an id of its own."
-            raise _wrong(where, f"The id `{name}` is that of `{other}` already.", hint)
+            raise wrong(where, f"The id `{name}` is that of `{other}` already.", hint)
         split = sample.facts["split"] or "train"
         yield json.dumps(sample.facts | {"id": name, "split": split, "sound": sample.sound})
     if not keys:
         raise UsageError(f"`{show(shard)}` holds no sounds.", hint="A sound is `KEY.flac`, …")
-
-
-def _is_text(value: object) -> bool:
-    """A string of whole characters: JSON can hold halves."""
-    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
-
-
-def _plain(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _wrong(where: str, what: str, hint: str) -> UsageError:
-    return UsageError(f"{where}: {what}", hint=hint)

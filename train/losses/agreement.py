@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from train.losses.contrastive import chosen_pairs, kcl
 
+SHORTEST = 1e-2  # sum of captions that still has a direction: bounds the gradient of opposite ones
+
 
 def mean_anchor(
     audio: Tensor, texts: Tensor, drawn: Tensor, tau: Tensor | float, clash: Tensor | None = None
@@ -37,7 +39,7 @@ def mean_anchor(
         >>> float(mean_anchor(a, torch.stack([a, a]), both, 0.07)) < 1e-5
         True
     """
-    mean = F.normalize((texts * drawn[:, :, None]).sum(0), dim=-1)
+    mean = F.normalize((texts * drawn[:, :, None]).sum(0), dim=-1, eps=SHORTEST)
     total, pairs = chosen_pairs(audio, mean, drawn.any(0), tau, clash)
     return total / (2 * pairs.clamp_min(1))
 
@@ -46,7 +48,8 @@ def jsd(audio: Tensor, texts: Tensor, drawn: Tensor, tau: Tensor | float) -> Ten
     """Jensen-Shannon divergence between the rankings that two languages give.
 
     What: p_k,i is the softmax over the batch's audio of s(t_ki, a_j) / tau. The loss is the mean,
-    over clips and pairs of their languages, of JSD(p_k,i, p_l,i) in nats, from 0 to log 2.
+    over clips and pairs of their languages, of JSD(p_k,i, p_l,i) in nats, from 0 to log 2. A
+    learned temperature is a constant here: a higher one makes distributions agree, not rankings.
     Source: our own; what MRV measures, made differentiable.
     When: added to a contrastive loss. Alone it is content with a space in which all is alike.
 
@@ -63,7 +66,8 @@ def jsd(audio: Tensor, texts: Tensor, drawn: Tensor, tau: Tensor | float) -> Ten
         >>> abs(float(jsd(a, torch.stack([a, a]), both, 0.07))) < 1e-6
         True
     """
-    logs = (texts @ audio.T / tau).log_softmax(-1)
+    fixed = tau.detach() if isinstance(tau, Tensor) else tau
+    logs = (texts @ audio.T / fixed).log_softmax(-1)
     total, pairs = audio.new_zeros(()), audio.new_zeros(())
     for k, other in combinations(range(len(texts)), 2):
         both = (drawn[k] & drawn[other]).nonzero()[:, 0]

@@ -173,6 +173,12 @@ def get_loss(spec: str) -> Loss:
             f"`jsd` compares two languages of a clip, and `{pairless[0]}` takes one.",
             hint="Try `--loss cacl+jsd` or `--loss kcl+jsd`.",
         )
+    drawing = [name for name in names if TERMS[name].draw is not None]
+    if len({TERMS[name].draw for name in drawing}) > 1:
+        raise UsageError(
+            f"`{' + '.join(drawing)}` take different captions in a step, and a sum takes the same.",
+            hint="Add `mean-anchor`, `jsd`, `svr` or `sigmoid` to one of them: `cacl+jsd`.",
+        )
     return Loss(terms)
 
 
