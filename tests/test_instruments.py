@@ -6,13 +6,12 @@ import struct
 from pathlib import Path
 
 import pytest
-from train.data.translate import translator
 
 from atri_cli.errors import AtriError
 from benchmarks import instruments
 from benchmarks.instruments import MELODIC, PERCUSSION, Note, midi, notes, presets, render
 from train.data.filenames import words_of
-from train.phrases import vocabulary_concepts
+from train.phrases import translator, vocabulary_concepts
 
 
 def font(path: Path, *there: tuple[int, int]) -> Path:
