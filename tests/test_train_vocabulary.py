@@ -23,6 +23,7 @@ from train.phrases import (
 
 FILES = sorted(VOCABULARY.glob("*.tsv"))
 MORE = sorted((VOCABULARY / "more").glob("*.tsv"))
+FORMS = sorted((VOCABULARY / "forms").glob("*.tsv"))
 AUDIOSET, CATALAN = HERE / "labels" / "audioset.tsv", HERE / "labels" / "ucs_ca.tsv"
 TABLES = [*FILES, *MORE, AUDIOSET, CATALAN, LABELS]
 COLUMNS = ["id", *(column for lang in CORE for column in (lang, f"{lang}-x-2"))]
@@ -124,6 +125,21 @@ def test_further_languages_name_every_concept_once(path: Path) -> None:
         written = scripts(row[tag] + row[f"{tag}-x-2"])
         assert own in written, row
         assert written <= {own, *INITIALS}, row
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
+def test_further_forms_belong_to_one_sound(path: Path) -> None:
+    found, tag = rows(path), path.stem
+    assert list(found[0]) == ["id", f"{tag}-x-3", f"{tag}-x-4", f"{tag}-x-5"]
+    concepts = vocabulary_concepts()
+    assert [row["id"] for row in found] == [concept.id for concept in concepts]
+    for concept in concepts:
+        texts = concept.forms[tag]
+        assert len(set(texts)) == len(texts), concept.id
+        assert not set(texts) & set(concept.phrases[tag]), concept.id
+        assert all(text == text.strip() for text in texts), concept.id
+    owners = Counter(text for concept in concepts for text in concept.forms[tag])
+    assert sum(count > 1 for count in owners.values()) <= 0.02 * len(owners)
 
 
 def test_audioset_is_complete_and_in_order() -> None:

@@ -10,15 +10,19 @@ from pathlib import Path
 
 CORE = ("en", "fr", "de", "es", "nl", "ca", "ja", "zh")
 VOCABULARY = Path(__file__).parent
-MORE = "more"
+MORE, FORMS = "more", "forms"
 
 
 @dataclass
 class Concept:
-    """One sound, and its phrases by language (BCP 47, without the `-x-` of further phrasings)."""
+    """One sound, and its phrases by language (BCP 47, without the `-x-` of further phrasings).
+
+    `phrases` are a name and longer phrases, `forms` further ways of asking for it.
+    """
 
     id: str
     phrases: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    forms: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, lang: str, text: str) -> None:
         """Add a phrase unless it is empty or known."""
@@ -42,6 +46,10 @@ def vocabulary_concepts(folder: Path = VOCABULARY) -> list[Concept]:
             for column, text in row.items():
                 if column != "id" and text:
                     concept.add(column.split("-x-")[0], text)
+    for path in sorted((folder / FORMS).glob("*.tsv")):
+        for row in read_table(path):
+            others = [text for column, text in row.items() if column != "id" and text]
+            concepts[row["id"]].forms[path.stem] = others
     return list(concepts.values())
 
 

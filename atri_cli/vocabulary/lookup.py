@@ -84,7 +84,7 @@ def compiled(concepts: Iterable[Concept]) -> str:
     rows: dict[tuple[str, str, int], dict[str, None]] = {}
     for concept in known:
         for tag, phrases in concept.phrases.items():
-            for place, phrase in enumerate(phrases):
+            for place, phrase in enumerate([*phrases, *concept.forms.get(tag, ())]):
                 for form in forms(phrase):
                     rows.setdefault((form, concept.id, min(place, 1)), {})[tag] = None
     for (form, name, place), tags in sorted(rows.items()):
