@@ -212,7 +212,7 @@ def _say_how_it_is_asked(out: Output, parts: tuple[QueryPart, ...]) -> None:
     for part in parts:
         if part.also:
             names = ", ".join(f"{name} ({tag})" for tag, name in part.also)
-            out.note(f"`{part.text}` is also asked as {names}.")
+            out.note(f"`{part.text}` is asked as {names}.")
         elif part.text is not None:
             out.note(f"The vocabulary does not know `{part.text}` as a sound: not translated.")
 

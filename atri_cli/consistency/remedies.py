@@ -2,7 +2,8 @@
 
 - `mean`: a row is asked with the mean of its languages' vectors.
 - `ranks`: a row is asked in every language, and the rankings are fused.
-- `expand`: a query is asked together with its translations from the vocabulary, as a search is.
+- `expand`: a query that names a sound of the vocabulary is asked by its core languages' names, as a
+  search asks it.
 - `mean-shift`: a language's texts lie around a point of their own; it is moved to the mean of all.
 - `qb-norm`: files that come first for many queries, whatever is asked, are held back.
 """
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atri_cli.consistency.questions import Questions, Tell, embed, silent
-from atri_cli.library.query import blend
+from atri_cli.library.query import mean_direction
 from atri_cli.vocabulary.lookup import read_lines, translations
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
 
 
 def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> tuple[Questions, int]:
-    """Each query blended with its translations, if the vocabulary has any, as in a search.
+    """Each query asked by its names in the core languages, if the vocabulary has them.
 
     Returns:
         The questions, and for how many of them it has.
@@ -106,8 +107,7 @@ def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> tuple
     vectors = questions.vectors.copy()
     for place, named in asked:
         if named:
-            rows = np.stack([known[pair] for pair in named.items()])
-            vectors[place] = blend(vectors[place], rows)
+            vectors[place] = mean_direction(np.stack([known[pair] for pair in named.items()]))
     return questions.with_vectors(vectors), sum(bool(named) for _, named in asked)
 
 

@@ -87,20 +87,16 @@ def _part_vector(encoder: Encoder, part: QueryPart) -> Vectors:
         if part.text is not None:
             raise UsageError("A query part is a text or a sound, not both.")
         return _sound_vector(encoder, part.like, part.like_start, part.like_end)
-    vector: Vectors = encoder.embed_text([_visible(part.text or "")], part.lang)[0]
-    if not part.also:
-        return vector
-    return blend(vector, np.concatenate([encoder.embed_text([t], tag) for tag, t in part.also]))
+    text = _visible(part.text or "")
+    if part.also:
+        return mean_direction(np.concatenate([encoder.embed_text([t], g) for g, t in part.also]))
+    vector: Vectors = encoder.embed_text([text], part.lang)[0]
+    return vector
 
 
-def blend(vector: Vectors, translations: Vectors) -> Vectors:
-    """The direction of the sum of a text's vector, float32 [dim], and those of its translations.
-
-    Args:
-        vector: float32 [dim], unit length.
-        translations: float32 [n, dim], unit length.
-    """
-    total = vector + translations.sum(axis=0, dtype=np.float64)
+def mean_direction(vectors: Vectors) -> Vectors:
+    """The direction of the sum of unit vectors, float32 [n, dim]: float32 [dim]."""
+    total = vectors.sum(axis=0, dtype=np.float64)
     unit: Vectors = (total / np.linalg.norm(total)).astype(np.float32)
     return unit
 

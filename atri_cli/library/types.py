@@ -83,7 +83,7 @@ class QueryPart:
     """One ingredient of a query: a text or a piece of a sound file, with its weight.
 
     A negative weight steers away from it. Exactly one of `text` and `like` is given. `also` holds
-    the text in other languages, as (tag, text): all have an equal say.
+    what the sound is called in several languages, as (tag, text): these are asked in its place.
     """
 
     text: str | None = None
