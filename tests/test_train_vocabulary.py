@@ -28,7 +28,7 @@ AUDIOSET, CATALAN = HERE / "labels" / "audioset.tsv", HERE / "labels" / "ucs_ca.
 TABLES = [*FILES, *MORE, AUDIOSET, CATALAN, LABELS]
 COLUMNS = ["id", *(column for lang in CORE for column in (lang, f"{lang}-x-2"))]
 LATIN = ("en", "fr", "de", "es", "nl", "ca")
-JAPANESE_IN_LATIN = {"BGM"}
+JAPANESE_IN_LATIN = {"BGM", "ATM"}
 
 FURTHER_SCRIPTS = {
     "ar": "ARABIC",

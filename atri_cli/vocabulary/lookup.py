@@ -1,9 +1,8 @@
 """A query and its names in the other languages, found without reading the whole vocabulary.
 
 `lookup.txt` is made from the tables (`python -m atri_cli.vocabulary.lookup`; a test compares it).
-It has two kinds of lines: `=ID` with the sound's names in the core languages; and a folded form of
-a phrase, with the id, 0 for a name or 1 for another phrase, and the languages. It is searched as
-bytes, in a few milliseconds.
+It has two kinds of lines: `=ID` with the sound's names in the core languages; and a form of a
+phrase, with the id, its kind, and the languages. It is searched as bytes, in a few milliseconds.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from atri_cli.vocabulary.translate import stems, tokens, vocabulary_language
 
 FILE = VOCABULARY / "lookup.txt"
 LONGEST = 200  # characters of a query that can be a name
-COMPOUND = 3  # words that may also be written as one
+KINDS = ("0", "1", "2", "3")  # a name, a longer phrase, and the same by their stems
+
+_UNSPACED = re.compile(r"[\u3005\u3040-\u30ff\u3400-\u9fff]")
 
 # What people put around a name when they ask for its sound; the vocabulary has the bare names.
 _AROUND = re.compile(
@@ -68,10 +69,15 @@ def read_lines() -> Lines:
 
 
 def forms(text: str) -> tuple[str, ...]:
-    """How a phrase is looked up: its stems in the order of the alphabet; a few also as one word."""
-    words = stems(tokens(text[:LONGEST]))
-    joined = ["".join(words)] if 1 < len(words) <= COMPOUND else []
-    return tuple(dict.fromkeys([" ".join(sorted(words)), *joined])) if words else ()
+    """How a phrase is looked up, from the closest: its words, their stems in the order of the
+    alphabet, and, where they are two, these written as one. Chinese and Japanese keep their order.
+    """
+    words = tokens(text[:LONGEST])
+    if any(_UNSPACED.match(word) for word in words):
+        return ("".join(words),)
+    bare = stems(words)
+    joined = ["".join(bare)] if len(bare) == 2 else []
+    return tuple(dict.fromkeys([" ".join(words), " ".join(sorted(bare)), *joined]))
 
 
 def compiled(concepts: Iterable[Concept]) -> str:
@@ -85,26 +91,37 @@ def compiled(concepts: Iterable[Concept]) -> str:
     for concept in known:
         for tag, phrases in concept.phrases.items():
             for place, phrase in enumerate([*phrases, *concept.forms.get(tag, ())]):
-                for form in forms(phrase):
-                    rows.setdefault((form, concept.id, min(place, 1)), {})[tag] = None
-    for (form, name, place), tags in sorted(rows.items()):
-        lines[f"{form}\t{name}\t{place}\t{' '.join(tags)}"] = None
+                for number, form in enumerate(forms(phrase)):
+                    kind = min(place, 1) + 2 * min(number, 1)
+                    rows.setdefault((form, concept.id, kind), {})[tag] = None
+    for (form, name, kind), tags in sorted(rows.items()):
+        lines[f"{form}\t{name}\t{kind}\t{' '.join(tags)}"] = None
     return "\n" + "\n".join(lines) + "\n"
 
 
 def _concept(text: str, lang: str, lines: Lines | None) -> str:
-    """The id of the one sound that a text names; "" for none or several.
+    """The id of the sound that a text names; "" for none, or different ones in different languages.
 
-    A sound's name goes before another sound's longer phrase, words in their order before words
-    written as one.
+    A name goes before a longer phrase, and what is written alike before what has the same stems.
     """
-    for form in forms(text):
+    for form in forms(text) if tokens(text) else ():
         found = [line for line in _find(form, lines) if not lang or lang in line[2].split(" ")]
-        for place in ("0", "1"):
-            ids = {name for name, n, _ in found if n == place}
-            if ids:
-                return ids.pop() if len(ids) == 1 else ""
+        for kind in KINDS:
+            named = {name: set(tags.split(" ")) for name, k, tags in found if k == kind}
+            if named:
+                return _one(named)
     return ""
+
+
+def _one(named: Mapping[str, set[str]]) -> str:
+    """Of several sounds with one name the one that has it in most languages.
+
+    The vocabulary calls a few sounds alike (two kinds of modem): any of them will do, as long as
+    one language says so of all.
+    """
+    if len(named) > 1 and not set.intersection(*named.values()):
+        return ""
+    return min(named, key=lambda name: (-len(named[name]), name))
 
 
 def _find(key: str, lines: Lines | None) -> Sequence[Sequence[str]]:
