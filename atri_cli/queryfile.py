@@ -8,6 +8,7 @@ as they are: no quotes, no escapes.
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,11 +108,11 @@ def write_queries(path: Path, rows: Sequence[QueryRow], languages: Sequence[str]
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line number from 1, and its text without the end; read bit by bit."""
     try:
-        with path.open("rb") as file:
-            start = file.read(4)
-        encoding = next((name for mark, name in BOMS if start.startswith(mark)), "utf-8")
-        with path.open(encoding=encoding, errors="surrogateescape") as text:
-            yield from _checked(path, text)
+        with path.open("rb") as file:  # once: what comes through a pipe is gone when it is read
+            start = file.peek(4)
+            encoding = next((name for mark, name in BOMS if start.startswith(mark)), "utf-8")
+            with io.TextIOWrapper(file, encoding, "surrogateescape") as text:
+                yield from _checked(path, text)
     except OSError as error:
         raise UsageError(f"Cannot read `{path}`.", why=f"{error.strerror}.") from error
     except UnicodeError as error:
