@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,17 @@ def test_some_rows_without_right_answers(library: Library, tmp_path: Path) -> No
     assert document["mrv"]["rows"] == 2
     assert document["agreement"]["rows"] == 4
     assert [bool(query["ranks"]) for query in document["queries"]] == [True, True, False, False]
+
+
+def test_another_split_may_be_elsewhere(library: Library, tmp_path: Path) -> None:
+    asked = [replace(row, split="test") for row in rows()[:2]]
+    asked.append(replace(rows()[2], audio=("gone.wav",), split="train"))
+    document = report(library, tmp_path, asked, list(TEXTS), split="test").document
+    assert (document["concepts"], document["answered"], document["missing"]) == (2, 2, [])
+    with pytest.raises(UsageError, match="line 4, column 2"):
+        report(library, tmp_path, asked, list(TEXTS))
+    with pytest.raises(UsageError, match="no row of the split `dev`"):
+        report(library, tmp_path, asked, list(TEXTS), split="dev")
 
 
 def test_rows_in_few_languages(library: Library, tmp_path: Path) -> None:

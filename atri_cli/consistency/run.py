@@ -40,10 +40,11 @@ def run(library: Library, path: Path, plan: Plan, tell: Tell) -> Report:
     queries = read_queries(path)
     store, encoder = library.store, library.encoder(1)
     encoder.expect_text()
-    answers = _answers(store, path, queries, plan)
+    rows = [row for row in queries.rows if plan.split in ("", row.split)]
+    answers = _answers(store, path, replace(queries, rows=tuple(rows)), plan)
     gallery = Gallery(store)
     questions = ask(path, queries, encoder, languages=plan.languages, split=plan.split, tell=tell)
-    rows_files = dict(zip((row.id for row in queries.rows), answers.files, strict=True))
+    rows_files = dict(zip((row.id for row in rows), answers.files, strict=True))
     right = [
         [gallery.columns[one] for one in rows_files[row.id] if one in gallery.columns]
         for row in questions.rows

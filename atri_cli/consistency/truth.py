@@ -9,13 +9,16 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 from atri_cli.errors import UsageError
 from atri_cli.library.store import Store
 from atri_cli.queryfile import QueryRow
 
-WILD = re.compile(r"[*?\[]")
+ANY_FOLDERS = re.compile(r"(?:^|(?<=/))\*\*/")
+WILD = re.compile(r"\*+|\?|\[!?+\]?+[^\]]*\]")
 SHOWN = 5
 
 
@@ -35,7 +38,8 @@ class Answers:
 def find_answers(store: Store, rows: Sequence[QueryRow]) -> Answers:
     """Look every `audio` pattern up: relative to any root, or absolute; `*` also crosses `/`.
 
-    A name that is there as it is written counts as that file, whatever signs it has.
+    A name that is there as it is written counts as that file, whatever signs it has. `**/` is any
+    number of folders, also none.
     """
     listed = store.rows(
         "SELECT f.id, r.path, f.path, f.status, f.reason FROM files f"
@@ -87,17 +91,12 @@ def refuse_missing(path: Path, answers: Answers, column: int) -> None:
 
 
 class _Names:
-    """Names of files, to be found as written or by glob."""
+    """Files by name: relative to their root, and absolute."""
 
     def __init__(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
-        names = [
-            (_composed(os.fsdecode(name)), number)
-            for number, root, path in rows
-            for name in (path, os.path.join(root, path))
-        ]
-        names.sort()
-        self._names = [name for name, _ in names]
-        self._ids = [number for _, number in names]
+        self._relative = _Sorted([(path, number) for number, _, path in rows])
+        whole = [(os.path.join(root, path), number) for number, root, path in rows]
+        self._absolute = _Sorted(whole)
         self._known: dict[str, tuple[int, ...]] = {}
 
     def find(self, pattern: str) -> tuple[int, ...]:
@@ -107,20 +106,44 @@ class _Names:
         return self._known[pattern]
 
     def _find(self, pattern: str) -> tuple[int, ...]:
-        low = bisect.bisect_left(self._names, pattern)
-        high = bisect.bisect_right(self._names, pattern)
-        if low < high or not WILD.search(pattern):
-            return tuple(sorted(set(self._ids[low:high])))
-        # Only names that begin like the pattern, up to its first wildcard, are compared.
-        prefix = pattern[: WILD.search(pattern).start()]  # type: ignore[union-attr]
-        test = re.compile(fnmatch.translate(pattern)).match
-        found = set()
-        for place in range(bisect.bisect_left(self._names, prefix), len(self._names)):
-            if not self._names[place].startswith(prefix):
-                break
+        # A relative glob must not match the names of the folders that a root lies in.
+        names = self._absolute if os.path.isabs(pattern) else self._relative
+        return tuple(sorted(names.named(pattern) or names.matching(pattern)))
+
+
+class _Sorted:
+    """Names in one long text, each between zeros, so that a part of one is found at once."""
+
+    def __init__(self, rows: Sequence[tuple[bytes, int]]) -> None:
+        pairs = sorted((_composed(os.fsdecode(name)), number) for name, number in rows)
+        self._names = [name for name, _ in pairs]
+        self._ids = [number for _, number in pairs]
+        self._text = "\0".join(["", *self._names, ""])
+        self._starts = list(accumulate((len(name) + 1 for name in self._names), initial=0))
+        self._count = cache(self._text.count)
+
+    def named(self, name: str) -> set[int]:
+        """Ids of the files that are called so."""
+        low = bisect.bisect_left(self._names, name)
+        return set(self._ids[low : bisect.bisect_right(self._names, name, low)])
+
+    def matching(self, pattern: str) -> set[int]:
+        """Ids of the files that a glob matches."""
+        found: set[int] = set()
+        if not WILD.search(pattern):
+            return found
+        glob = fnmatch.translate(ANY_FOLDERS.sub("\0", pattern))
+        test = re.compile(glob.replace("\0", "(?:.*?/)??")).match
+        # Only names with the rarest of the pattern's literal parts are compared.
+        literal = WILD.split(f"\0{ANY_FOLDERS.sub('*', pattern)}\0")
+        part = min((one for one in literal if one.strip("\0")), key=self._count, default="\0")
+        start = self._text.find(part)
+        while 0 <= start < len(self._text) - 1:
+            place = bisect.bisect_right(self._starts, start) - 1
             if test(self._names[place]):
                 found.add(self._ids[place])
-        return tuple(sorted(found))
+            start = self._text.find(part, self._starts[place + 1])
+        return found
 
 
 def _composed(text: str) -> str:
