@@ -128,3 +128,80 @@ def test_anything_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
     except UsageError:
         return
     assert found.rows
+
+
+def test_indonesian_is_no_id(tmp_path: Path) -> None:
+    found = read_queries(write(tmp_path, "ID\tind\ten\nx\tanjing\tdog\n"))
+    assert found.languages == ("id", "en")
+    assert found.rows == (QueryRow("x", {"id": ("anjing",), "en": ("dog",)}, line=2),)
+    alone = read_queries(write(tmp_path, "ind_Latn\ten\tid-x-2\n\tdog\t\nkucing\tcat\tmeong\n"))
+    assert [row.id for row in alone.rows] == ["1", "2"]
+    assert alone.rows[1].texts == {"id": ("kucing", "meong"), "en": ("cat",)}
+    write_queries(tmp_path / "q.tsv", alone.rows, alone.languages)
+    again = read_queries(tmp_path / "q.tsv")
+    assert (again.languages, again.rows) == (alone.languages, alone.rows)
+    with pytest.raises(UsageError, match=r"line 1, column 2: The column `ind` is there twice"):
+        read_queries(write(tmp_path, "ind\tind\na\tb\n"))
+
+
+@given(st.permutations(["en", "en-x-2", "en-x-10", "en-x-slang", "fr", "note"]))
+def test_phrasings_have_an_order_of_their_own(
+    tmp_path_factory: pytest.TempPathFactory, columns: list[str]
+) -> None:
+    texts = {"en": "dog", "en-x-2": "a dog", "en-x-10": "the dog", "en-x-slang": "mutt"}
+    cells = [texts.get(name, name) for name in columns]
+    table = "\t".join(columns) + "\n" + "\t".join(cells) + "\n"
+    (row,) = read_queries(write(tmp_path_factory.mktemp("q"), table)).rows
+    assert row.texts == {"en": ("dog", "a dog", "the dog", "mutt"), "fr": ("fr",)}
+
+
+@pytest.mark.parametrize(
+    ("tag", "language"),
+    [
+        ("fr", "fr"),
+        ("FR", "fr"),
+        ("fra", "fr"),
+        ("fre", ""),
+        ("fra_Latn", "fr"),
+        ("fr_latn", "fr"),
+        ("fr-CA", "fr-CA"),
+        ("zh", "zh"),
+        ("zh-Hans", "zh-Hans"),
+        ("zho_Hans", "zh-Hans"),
+        ("zho_Hant", "zh-Hant"),
+        ("ZH_hans_cn", "zh-Hans-CN"),
+        ("yue", "yue"),
+        ("es-419", "es-419"),
+        ("sr-Cyrl", "sr"),
+        ("sr-Latn", "sr-Latn"),
+        ("en-x-2", "en"),
+        (" de ", "de"),
+        ("english", ""),
+        ("e", ""),
+        ("en-", ""),
+        ("en-x-", ""),
+        ("en fr", ""),
+        ("x-private", ""),
+        ("notes", ""),
+    ],
+)
+def test_each_form_of_a_tag(tmp_path: Path, tag: str, language: str) -> None:
+    path = write(tmp_path, f"note\t{tag}\nx\ta\n")
+    if language:
+        assert read_queries(path).languages == (language,)
+    else:
+        with pytest.raises(UsageError, match=r"line 1, column 2: `.*` is no language"):
+            read_queries(path)
+
+
+def test_cells_are_taken_as_they_are(tmp_path: Path) -> None:
+    text = 'id\ten\taudio\tnote\n 1 \t"a \\t b" \t | a|b | |c.wav|\t\u2028\x0b\x85\n'
+    (row,) = read_queries(write(tmp_path, text)).rows
+    assert row == QueryRow("1", {"en": ('"a \\t b"',)}, ("a", "b", "c.wav"), "", "", 2)
+    found = read_queries(write(tmp_path, "en\tsplit\tid\nx\u2028y\x85z\x0bw\ttrain\t7"))
+    assert found.rows == (QueryRow("7", {"en": ("x\u2028y\x85z\x0bw",)}, (), "train", "", 2),)
+
+
+def test_a_column_of_audio_without_any(tmp_path: Path) -> None:
+    found = read_queries(write(tmp_path, "en\taudio\nx\t | \ny\t\n"))
+    assert (found.has_audio, found.audio_column) == (False, 2)
