@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from atri_cli.consistency import Remedies, consistency
 from atri_cli.consistency.report import Report
-from atri_cli.errors import UsageError
+from atri_cli.errors import NothingIndexedError, UsageError
 from atri_cli.library.library import Library
 from atri_cli.library.types import QueryPart
 from atri_cli.queryfile import QueryRow, read_queries, write_queries
@@ -150,6 +152,21 @@ def test_another_split_may_be_elsewhere(library: Library, tmp_path: Path) -> Non
         report(library, tmp_path, asked, list(TEXTS))
     with pytest.raises(UsageError, match="no row of the split `dev`"):
         report(library, tmp_path, asked, list(TEXTS), split="dev")
+
+
+def test_another_process_may_index_meanwhile(library: Library, tmp_path: Path) -> None:
+    before = report(library, tmp_path, rows(), list(TEXTS))
+
+    def meddle(what: str, _done: int, _total: int) -> None:
+        if what == "embedding queries":
+            with closing(sqlite3.connect(library.folder / "library.db")) as db, db:
+                db.execute("DELETE FROM files WHERE id % 2")
+                db.execute("DELETE FROM segments")
+
+    found = report(library, tmp_path, rows(), list(TEXTS), tell=meddle)
+    assert (found.document, found.hits) == (before.document, before.hits)
+    with pytest.raises(NothingIndexedError):
+        report(library, tmp_path, rows(audio=False), list(TEXTS))
 
 
 def test_rows_in_few_languages(library: Library, tmp_path: Path) -> None:

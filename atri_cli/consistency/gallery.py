@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from atri_cli.errors import NothingIndexedError
 from atri_cli.library import flat
+from atri_cli.library.failures import damaged
 
 if TYPE_CHECKING:
     from atri_cli.library.store import Store
     from atri_cli.library.vectors import Vectors
 
 NARROW = 16  # files; segments beyond layers this narrow are taken file by file
+TAIL_ROWS = 4096  # segments of one long file at once
 READ_ROWS = 2048
 
 
@@ -63,12 +65,15 @@ class Gallery:
                     "SELECT f.id, r.path, f.path FROM files f JOIN roots r ON r.id = f.root_id"
                 )
             }
+        if not names.keys() >= set(self.ids.tolist()):
+            raise damaged(store.path, "A segment belongs to no file")
         self.roots = [Path(os.fsdecode(names[one][0])) for one in self.ids.tolist()]
         self.paths = [
             root / os.fsdecode(names[one][1])
             for root, one in zip(self.roots, self.ids.tolist(), strict=True)
         ]
-        self.order = np.argsort(np.argsort(np.array([os.fsencode(p) for p in self.paths], object)))
+        by_path = sorted(range(len(self.paths)), key=[p.parts for p in self.paths].__getitem__)
+        self.order = np.argsort(by_path)  # of equal files, as a search sorts them
         self.columns = {one: column for column, one in enumerate(self.ids.tolist())}
         self._starts = np.concatenate([[0], np.cumsum(self._counts)])
 
@@ -104,22 +109,23 @@ class Gallery:
             np.maximum(best[:, :width], layer, out=best[:, :width])
             row, depth = row + width, depth + 1
         for column in range(width if row < len(self._matrix) else 0):
-            rest = int(counts[column]) - depth
-            tail = (vectors @ self._matrix[row : row + rest].T).max(axis=1)
-            np.maximum(best[:, column], tail, out=best[:, column])
-            row += rest
+            end = row + int(counts[column]) - depth
+            for start in range(row, end, TAIL_ROWS):
+                tail = self._matrix[start : min(start + TAIL_ROWS, end)]
+                np.maximum(best[:, column], (vectors @ tail.T).max(axis=1), out=best[:, column])
+            row = end
         return best
 
     def place(self, store: Store, column: int, vector: Vectors) -> Place:
         """The best segment of a file for a query, float32 [dim]."""
         own = slice(self._starts[column], self._starts[column + 1])
         cosines = np.einsum("nd,d->n", self._matrix[self._row_of[own]], vector, dtype=np.float64)
-        segment = self._segments[own][int(cosines.argmax())]
+        scores = cosines.round(6).clip(-1.0, 1.0)  # as a search shows them
+        segment = self._segments[own][int(scores.argmax())]
         ((start, end),) = store.rows(
             "SELECT start, end FROM segments WHERE id = ?", (int(segment),)
         )
-        score = round(float(cosines.max()), 6)
-        return Place(self.paths[column], self.roots[column], start, end, score)
+        return Place(self.paths[column], self.roots[column], start, end, float(scores.max()))
 
 
 def _segments_by_file(
@@ -157,8 +163,11 @@ def _fill(store: Store, segments: NDArray[np.int64], rows: NDArray[np.int64]) ->
     for blocks in (flat.blocks(store), store.iter_vectors(READ_ROWS)):
         filled = 0
         for some, block in blocks or ():
-            matrix[target[np.searchsorted(ids, some)]] = block
-            filled += len(some)
-        if filled == len(ids):  # the cache file may end early: another program owns it too
+            end = filled + len(some)
+            if not np.array_equal(ids[filled:end], some):
+                break
+            matrix[target[filled:end]] = block
+            filled = end
+        if filled == len(ids):  # the cache file may be damaged, or end early
             break
     return matrix

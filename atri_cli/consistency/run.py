@@ -38,6 +38,11 @@ class Plan:
 def run(library: Library, path: Path, plan: Plan, tell: Tell) -> Report:
     """See `atri_cli.consistency.consistency`."""
     queries = read_queries(path)
+    with library.store.snapshot():  # another process may be indexing
+        return _run(library, path, queries, plan, tell)
+
+
+def _run(library: Library, path: Path, queries: QueryFile, plan: Plan, tell: Tell) -> Report:
     store, encoder = library.store, library.encoder(1)
     encoder.expect_text()
     rows = [row for row in queries.rows if plan.split in ("", row.split)]
