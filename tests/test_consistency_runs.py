@@ -210,6 +210,16 @@ def test_all_remedies_keep_the_questions(library: Library, tmp_path: Path) -> No
         assert (document["mrv"]["variance"] == 0) == (fuse is not None)
 
 
+@pytest.mark.parametrize("chosen", [Remedies(mean_shift=True), Remedies(qb_norm=True)])
+def test_a_bank_needs_words(library: Library, tmp_path: Path, chosen: Remedies) -> None:
+    asked = [QueryRow("one", {"sw": ("mbwa",), "yo": ("aja",)})]
+    with pytest.raises(UsageError, match=r"It has none in `sw`, `yo`"):
+        report(library, tmp_path, asked, ["sw", "yo"], remedies=chosen)
+    asked = [QueryRow("one", {"sw": ("low",), "en": ("low",)})]
+    document = report(library, tmp_path, asked, ["sw", "en"], remedies=chosen).document
+    assert document["concepts"] == 1
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [

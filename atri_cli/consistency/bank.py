@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atri_cli.consistency.questions import Tell, embed, silent
 from atri_cli.vocabulary.concepts import vocabulary_concepts
@@ -70,10 +69,10 @@ def bank(
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Vectors | None:
-    with suppress(OSError, ValueError, EOFError):
-        kept: NDArray[np.float32] = np.load(file, allow_pickle=False)
-        if kept.shape == shape and kept.dtype == np.float32:
-            return kept
+    with suppress(Exception):  # numpy raises whatever it stumbles over in a damaged file
+        kept = np.lib.format.open_memmap(file, mode="r")  # never unpickles
+        if kept.shape == shape and kept.dtype == np.float32 and np.isfinite(kept).all():
+            return np.array(kept)
     return None
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atri_cli.consistency.questions import Questions, Tell, embed, silent
+from atri_cli.consistency.ranking import TIE
 from atri_cli.library.query import mean_direction
 from atri_cli.vocabulary.lookup import read_lines, translations
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Fuse = Literal["mean", "ranks"]
 FUSION_CONSTANT = 60
+SAME_SUM = 1e-12
 SHARPNESS = 10.0  # chosen on validation among 10, 20 and 40 (docs/results/consistency.md)
 BANK_BLOCK = 256
 SHORTEST = 1e-6
@@ -72,7 +74,8 @@ def shifts(bank: Mapping[str, Vectors]) -> dict[str, Vectors]:
     The mean of the languages' means, minus the language's own.
 
     Args:
-        bank: by language, float32 [n, dim], vectors of the same things in every language.
+        bank: by language, float32 [n, dim], vectors of the same things in every language; of one
+            language or more.
     """
     means = {tag: vectors.mean(axis=0, dtype=np.float64) for tag, vectors in bank.items()}
     centre = np.mean(list(means.values()), axis=0)
@@ -91,24 +94,29 @@ def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> tuple
     """Each query asked by its names in the core languages, if the vocabulary has them.
 
     Returns:
-        The questions, and for how many of them it has.
+        The questions, and for how many of them it has some that the model takes.
     """
-    lines = read_lines()
+    lines, taken = read_lines(), encoder.card.text.languages
+
+    def named(text: str, tag: str) -> dict[str, str]:
+        found = translations(text, tag, lines).items()
+        return {name: words for name, words in found if not taken or name in taken}
+
     asked = [
-        (place, translations(text, tag, lines))
+        (place, named(text, tag))
         for row, cells in zip(questions.rows, questions.place, strict=True)
         for tag, places in zip(questions.languages, cells, strict=True)
         for text, place in zip(row.texts.get(tag, ()), places.tolist(), strict=False)
     ]
-    pairs = list(dict.fromkeys(pair for _, named in asked for pair in named.items()))
+    pairs = list(dict.fromkeys(pair for _, names in asked for pair in names.items()))
     if not pairs:
         return questions, 0
     known = dict(zip(pairs, embed(encoder, pairs, tell), strict=True))
     vectors = questions.vectors.copy()
-    for place, named in asked:
-        if named:
-            vectors[place] = mean_direction(np.stack([known[pair] for pair in named.items()]))
-    return questions.with_vectors(vectors), sum(bool(named) for _, named in asked)
+    for place, names in asked:
+        if names:
+            vectors[place] = mean_direction(np.stack([known[pair] for pair in names.items()]))
+    return questions.with_vectors(vectors), sum(bool(names) for _, names in asked)
 
 
 def fuse_means(questions: Questions) -> Questions:
@@ -134,9 +142,9 @@ def fuse_ranks(questions: Questions) -> Adjust:
         fused = np.empty_like(scores)
         for row in np.unique(rows[block]):
             own = rows[block] == row
-            ranks = np.stack([_ranks(one) for one in scores[own & spoken[block]]])
+            ranks = np.stack([_ranks(one, TIE) for one in scores[own & spoken[block]]])
             total = (1 / (FUSION_CONSTANT + ranks)).sum(axis=0)
-            fused[own] = -_ranks(total.round(12))  # the sums lie too close to tell apart
+            fused[own] = -_ranks(total, SAME_SUM)  # the sums lie too close to tell apart
         return fused
 
     return adjust
@@ -177,11 +185,10 @@ def chain(steps: Sequence[Adjust]) -> Adjust | None:
     return adjust
 
 
-def _ranks(scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Ranks from 1, equal scores sharing the lowest, float64 [files]."""
+def _ranks(scores: NDArray[np.floating], tie: float) -> NDArray[np.float64]:
+    """Ranks from 1, scores within `tie` of each other sharing the lowest, float64 [files]."""
     order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    new = np.concatenate([[True], -np.diff(scores[order]) > tie])
     ranks = np.empty(len(scores))
     ranks[order] = np.maximum.accumulate(np.where(new, np.arange(1, len(scores) + 1), 0))
     return ranks

@@ -14,6 +14,7 @@ from atri_cli.consistency.questions import Questions, Tell, ask
 from atri_cli.consistency.ranking import Rankings, rank_gallery
 from atri_cli.consistency.report import SCHEMA, Hits, Report, build, for_json
 from atri_cli.consistency.truth import Answers, find_answers, refuse_missing
+from atri_cli.errors import UsageError
 from atri_cli.queryfile import QueryFile, read_queries
 
 if TYPE_CHECKING:
@@ -98,11 +99,16 @@ def _remedied(
     asked = plan.remedies
     steps: list[Adjust] = []
     known = bank(encoder, questions.languages, plan.cache, tell) if asked.need_bank else {}
+    if asked.need_bank and not known:
+        raise UsageError(
+            "`--mean-shift` and `--qb-norm` learn from the vocabulary's names.",
+            why=f"It has none in {', '.join(f'`{tag}`' for tag in questions.languages)}.",
+        )
     if asked.mean_shift:
         questions = remedies.shift(questions, known)
     if asked.fuse == "mean":
         questions = remedies.fuse_means(questions)
-    if asked.qb_norm and known:
+    if asked.qb_norm:
         moves = remedies.shifts(known) if asked.mean_shift else {}
         moved = {
             tag: remedies.unit(vectors + moves.get(tag, 0.0)) for tag, vectors in known.items()
