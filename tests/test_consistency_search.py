@@ -147,6 +147,17 @@ def test_one_very_long_file_among_others(tmp_path: Path) -> None:
         np.testing.assert_allclose(scores[:, column], expected[:, own].max(axis=1), atol=1e-6)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vector_that_is_not_finite_is_damage(tmp_path: Path, value: float) -> None:
+    vectors = clustered(9, DIM)
+    vectors[5, 2] = value
+    with (
+        make_store(tmp_path / "library", vectors, 3) as store,
+        pytest.raises(LibraryError, match="damaged"),
+    ):
+        Gallery(store)
+
+
 def test_a_segment_without_a_file_is_damage(tmp_path: Path) -> None:
     with make_store(tmp_path / "library", clustered(9, DIM), 3) as store:
         store.db.execute("PRAGMA foreign_keys = OFF")

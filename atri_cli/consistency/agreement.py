@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 PERSISTENCE = 0.9
+AT_ONCE = 1_000_000  # signs of pairs of ranks
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,17 @@ def pooled_ranks(top: NDArray[np.integer], k: int) -> NDArray[np.int64]:
 
 def kendall_taus(ranks: NDArray[np.int64]) -> Matrix:
     """Kendall's tau-b between all rows, float64 [L, L]; source as `metrics.kendall_tau`."""
-    first, second = np.triu_indices(ranks.shape[1], 1)
-    signs = np.sign(ranks[:, first] - ranks[:, second]).astype(np.float32)  # exact below 2^24
-    untied = np.abs(signs).sum(axis=1, dtype=np.float64)
+    languages, items = ranks.shape
+    agree = np.zeros((languages, languages))
+    size = max(1, AT_ONCE // max(1, languages * items))
+    for start in range(0, items, size):
+        # Every pair of items comes twice, which changes no ratio.
+        signs = np.sign(ranks[:, start : start + size, None] - ranks[:, None, :])
+        flat = signs.reshape(languages, -1).astype(np.float32)  # sums are exact below 2^24
+        agree += flat @ flat.T
+    untied = agree.diagonal()
     with np.errstate(invalid="ignore", divide="ignore"):
-        taus: Matrix = (signs @ signs.T).astype(np.float64) / np.sqrt(np.outer(untied, untied))
+        taus: Matrix = agree / np.sqrt(np.outer(untied, untied))
     return taus
 
 

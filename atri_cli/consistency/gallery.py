@@ -164,10 +164,11 @@ def _fill(store: Store, segments: NDArray[np.int64], rows: NDArray[np.int64]) ->
         filled = 0
         for some, block in blocks or ():
             end = filled + len(some)
-            if not np.array_equal(ids[filled:end], some):
+            if not np.array_equal(ids[filled:end], some) or not np.isfinite(block.sum()):
                 break
             matrix[target[filled:end]] = block
             filled = end
-        if filled == len(ids):  # the cache file may be damaged, or end early
-            break
-    return matrix
+        if filled == len(ids):
+            return matrix
+        # The cache file may be damaged, or end early; the database may not.
+    raise damaged(store.path, "A vector is not finite")

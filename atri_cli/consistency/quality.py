@@ -95,8 +95,7 @@ def by_language(
         found[tag]["intervals"] = {name: bounds(value[:, place]) for name, value in drawn.items()}
     names = (*MEASURES, "median_rank")
     mean: dict[str, Any] = {n: _mean(np.array([one[n] for one in found.values()])) for n in names}
-    with np.errstate(invalid="ignore"):
-        mean["intervals"] = {name: bounds(value.mean(axis=1)) for name, value in drawn.items()}
+    mean["intervals"] = {name: bounds(_row_means(value)) for name, value in drawn.items()}
     return found, mean
 
 
@@ -105,16 +104,19 @@ def gap(
 ) -> dict[str, Any]:
     """Best and worst language, and each one's R@10 and mAP@10 over English's.
 
-    Languages are compared by mAP@10; the differences are best minus worst, and the intervals those
-    of these two, taken as given.
+    Languages are compared by mAP@10, then by R@10; the differences are best minus worst, and the
+    intervals those of these two, taken as given. English is `en`, or a form of it where that is
+    not asked.
     """
     known = {tag: one for tag, one in found.items() if one["rows"]}
     if not known:
         empty = dict.fromkeys(("best", "worst", "r10", "map10", "intervals"))
         return {**empty, "to_english": {}}
-    best = max(known, key=lambda tag: known[tag]["map10"])
-    worst = min(known, key=lambda tag: known[tag]["map10"])
-    english = next((tag for tag in known if tag.split("-")[0] == "en"), "")
+    best = max(known, key=lambda tag: (known[tag]["map10"], known[tag]["r10"]))
+    worst = min(known, key=lambda tag: (known[tag]["map10"], known[tag]["r10"]))
+    english = min((tag for tag in known if tag.split("-")[0] == "en"), default="")
+    places = [languages.index(best), languages.index(worst)]
+    drawn = {name: draws.means(value[:, places]) for name, value in per_row(ranks).items()}
     ratios = {
         tag: {
             name: one[name] / known[english][name]
@@ -128,15 +130,17 @@ def gap(
         "best": best,
         "worst": worst,
         **{name: known[best][name] - known[worst][name] for name in ("r10", "map10")},
-        "intervals": {
-            name: draws.interval(
-                values[:, languages.index(best)] - values[:, languages.index(worst)]
-            )
-            for name, values in per_row(ranks).items()
-            if name in ("r10", "map10")
-        },
+        "intervals": {name: bounds(drawn[name] @ [1, -1]) for name in ("r10", "map10")},
         "to_english": ratios,
     }
+
+
+def _row_means(values: Floats) -> Floats:
+    """Means over the columns that have a value, float64 [rows]; NaN where none has."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Floats = np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
+    return means
 
 
 def _mean(values: Floats) -> float:

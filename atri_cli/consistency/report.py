@@ -20,6 +20,7 @@ from atri_cli.consistency.questions import Questions
 from atri_cli.consistency.ranking import Rankings
 
 SCHEMA = 1
+EQUAL = 1e-9
 PAIRED = ("overlap", "rbo", "tau", "top1", "cosine")
 
 Hits = dict[str, list[Place]]
@@ -222,6 +223,9 @@ def _outlier(
 ) -> dict[str, Any] | None:
     """The language that stands apart: by its rank where truth is known, else by its first files.
 
+    Of several equally far apart it is the one of the worst rank, then the one whose text is least
+    like the others. By first files alone none is, if all are equally far apart, as two always are.
+
     `cosine` is its text's mean cosine with the other languages' texts, `others` the mean of theirs.
     A text that lies far from the others asks for something else; where it does not, files of
     nearly the same score have changed places.
@@ -229,14 +233,13 @@ def _outlier(
     if len(asked) < 2:
         return None
     places = np.array([place for place, _ in asked])
-    if (ranks[places] > 0).all() and np.ptp(ranks[places]):
-        apart = np.abs(ranks[places] - np.median(ranks[places])).astype(np.float64)
-    else:
-        apart = 1 - own["overlap"][places]
-    if not apart.max() > 0:
+    mine, cosines = ranks[places], own["cosine"][places]
+    ranked = bool((mine > 0).all() and np.ptp(mine))
+    apart = np.abs(mine - np.median(mine)) if ranked else 1 - own["overlap"][places]
+    if not (apart.max() > 0 if ranked else np.ptp(apart) > EQUAL):
         return None
-    odd = int(apart.argmax())
-    cosines = own["cosine"][places]
+    unlike = (-cosines).round(6)  # so that the order of languages decides nothing
+    odd = max(range(len(asked)), key=lambda n: (apart[n].round(9), mine[n], unlike[n], asked[n][1]))
     return {
         "language": asked[odd][1],
         "cosine": float(cosines[odd]),
@@ -258,10 +261,11 @@ def _wording(
     used = ~np.isnan(variance) & ~np.isnan(chance)
     if not used.any():
         return None
+    mean, random = float(variance[used].mean()), float(chance[used].mean())
     return {
-        "variance": float(variance[used].mean()),
+        "variance": mean,
         "std": float(np.sqrt(variance[used]).mean()),
-        "normalised": float(variance[used].mean() / chance[used].mean()),
+        "normalised": mean / random if random else float("nan"),
         "rows": int(used.sum()),
     }
 
