@@ -31,7 +31,7 @@ def read_report(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"Cannot read `{path}`.", why=f"{error.strerror}.", hint=hint) from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"`{path}` is not JSON.", why=f"{error}.", hint=hint) from error
     if not isinstance(document, dict) or "schema" not in document:
         raise UsageError(f"`{path}` is no report of `atri consistency`.", hint=hint)
@@ -40,7 +40,7 @@ def read_report(path: Path) -> dict[str, Any]:
         raise UsageError(what, hint="Make it again with this version.")
     try:
         _rows(document, document["languages"], [query["id"] for query in document["queries"]])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UsageError(
             f"`{path}` is not a whole report.", why=f"{type(error).__name__}: {error}.", hint=hint
         ) from error
@@ -74,9 +74,9 @@ def compare(before: Document, after: Document, name: str) -> dict[str, Any]:
     measures = {
         key: _difference(old[key], new[key], draws) for key in new if key not in ("chance",)
     }
-    if not np.isnan(new["chance"]).all() and not np.isnan(old["chance"]).all():
-        measures["mrv_normalised"] = _ratio(old, new, draws)
-    change = new["mrv_variance"] / new["chance"] - old["mrv_variance"] / old["chance"]
+    measures["mrv_normalised"] = _ratio(old, new, draws)
+    with np.errstate(invalid="ignore", divide="ignore"):  # one file alone is always found
+        change = new["mrv_variance"] / new["chance"] - old["mrv_variance"] / old["chance"]
     if np.isnan(change).all():
         change = old["overlap"] - new["overlap"]
     order = [n for n in np.argsort(change, kind="stable").tolist() if not np.isnan(change[n])]
@@ -130,15 +130,18 @@ def _difference(
     }
 
 
-def _ratio(old: Rows, new: Rows, draws: Bootstrap) -> dict[str, Any]:
-    """MRV of random's, in both; their galleries may differ in size."""
+def _ratio(old: Rows, new: Rows, draws: Bootstrap) -> dict[str, Any] | None:
+    """MRV of random's, in both; their galleries may differ in size. None where nothing can vary."""
     both = ~np.isnan(old["mrv_variance"]) & ~np.isnan(new["mrv_variance"])
     parts = [
         [np.where(both, rows[name], np.nan) for name in ("mrv_variance", "chance")]
         for rows in (old, new)
     ]
+    if not all(np.nansum(below) > 0 for _, below in parts):
+        return None
     before, after = (float(np.nansum(above) / np.nansum(below)) for above, below in parts)
-    drawn = [draws.means(above) / draws.means(below) for above, below in parts]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        drawn = [draws.means(above) / draws.means(below) for above, below in parts]
     return {
         "before": before,
         "after": after,

@@ -50,7 +50,7 @@ def _mrv(document: Document, worst: Sequence[Mapping[str, Any]], bound: float) -
     value = document["mrv"] and document["mrv"]["normalised"]
     if value is None:
         raise UsageError(
-            "`--max-mrv` needs right answers: no row has ranks in two languages.",
+            "`--max-mrv` needs right answers: no row has ranks that could differ.",
             hint="Give the query file a column `audio`, or guard with `--min-overlap`.",
         )
     holds = value <= bound

@@ -38,6 +38,8 @@ class Plan:
 
 def run(library: Library, path: Path, plan: Plan, tell: Tell) -> Report:
     """See `atri_cli.consistency.consistency`."""
+    if plan.k < 1:
+        raise UsageError("Consistency compares the first file at least.", hint="Try `k=10`.")
     queries = read_queries(path)
     with library.store.snapshot():  # another process may be indexing
         return _run(library, path, queries, plan, tell)
