@@ -178,6 +178,18 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     with without_root_rights():
         for folder in (tmp_path / "file", tmp_path / "locked", taken, Path("/proc/nothing")):
             np.testing.assert_array_equal(bank(Texts(), ["fr"], folder)["fr"], expected)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.usefixtures("few")
+def test_a_full_disk_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(file: io.BufferedWriter, array: np.ndarray, **_options: bool) -> None:
+        file.write(array.tobytes()[:9])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", fill)
+    assert len(bank(Texts(), ["fr"], tmp_path)["fr"]) == 3
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.usefixtures("few")

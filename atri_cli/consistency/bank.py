@@ -81,6 +81,9 @@ def _write(file: Path, vectors: Vectors) -> None:
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f"{file.name}.{os.getpid()}.part")
-        with part.open("wb") as handle:
-            np.save(handle, vectors, allow_pickle=False)
-        part.replace(file)
+        try:
+            with part.open("wb") as handle:
+                np.save(handle, vectors, allow_pickle=False)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
