@@ -116,7 +116,8 @@ def write_queries(path: Path, rows: Sequence[QueryRow], languages: Sequence[str]
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line number from 1, and its text without the end; read bit by bit."""
     try:
-        with open(path, "rb", opener=_open) as file:  # once: what comes through a pipe is gone when it is read
+        # Opened once: what comes through a pipe is gone when it is read.
+        with open(path, "rb", opener=_open) as file:
             start = file.peek(4)
             encoding = next((name for mark, name in BOMS if start.startswith(mark)), "utf-8")
             with io.TextIOWrapper(file, encoding, "surrogateescape") as text:
@@ -129,8 +130,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _open(path: str, flags: int) -> int:
     """Open a pipe too at once: one that nobody writes into is empty, and not waited for."""
-    file = os.open(path, flags | os.O_NONBLOCK)
-    os.set_blocking(file, True)
+    file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(file, True)
     return file
 
 
@@ -139,7 +141,7 @@ def _checked(path: Path, text: TextIO) -> Iterator[tuple[int, str]]:
     while line := text.readline(LONGEST_LINE + 1):
         number += 1
         if number > MOST_LINES:
-            raise _error(path, number, f"It has more than {MOST_LINES:,} lines.", "Divide it.")
+            raise _error(path, number, f"There are more than {MOST_LINES:,} lines.", "Divide it.")
         if len(line) > LONGEST_LINE:
             raise _error(path, number, "The line is too long for a table of queries.", "")
         if wrong := NO_TEXT.search(line):

@@ -95,8 +95,9 @@ def test_nothing_is_asked() -> None:
     found, mean = quality.by_language(ranks, ["en", "fr"], Bootstrap(3))
     assert [one["rows"] for one in found.values()] == [0, 0]
     assert math.isnan(mean["r1"])
-    gap = quality.gap(found)
-    assert gap == {"best": None, "worst": None, "r10": None, "map10": None, "to_english": {}}
+    gap = quality.gap(found, ranks, ["en", "fr"], Bootstrap(3))
+    empty = dict.fromkeys(("best", "worst", "r10", "map10", "intervals"))
+    assert gap == {**empty, "to_english": {}}
 
 
 @given(st.data(), tables)
@@ -105,9 +106,10 @@ def test_the_gap_in_any_order_of_languages(data: st.DataObject, ranks: np.ndarra
     order = data.draw(st.permutations(range(len(tags))))
     draws = Bootstrap(len(ranks))
     found, _ = quality.by_language(ranks, tags, draws)
-    gap = quality.gap(found)
-    turned, _ = quality.by_language(ranks[:, order], [tags[n] for n in order], draws)
-    other = quality.gap(turned)
+    gap = quality.gap(found, ranks, tags, draws)
+    mixed = [tags[n] for n in order]
+    turned, _ = quality.by_language(ranks[:, order], mixed, draws)
+    other = quality.gap(turned, ranks[:, order], mixed, draws)
     assert (gap["map10"], gap["r10"]) == (other["map10"], other["r10"])
     assert gap["to_english"] == other["to_english"]
     known = [one["map10"] for one in found.values() if one["rows"]]
@@ -126,15 +128,38 @@ def test_english_is_the_plain_one(tags: list[str]) -> None:
     ranks = {"en": [1, 1], "en-GB": [2, 2], "fr": [4, 4]}
     table = np.array([ranks[tag] for tag in tags]).T
     found, _ = quality.by_language(table, tags, Bootstrap(2))
-    ratios = quality.gap(found)["to_english"]
+    ratios = quality.gap(found, table, tags, Bootstrap(2))["to_english"]
     assert {tag: one["map10"] for tag, one in ratios.items()} == {"en": 1, "en-GB": 0.5, "fr": 0.25}
     alone, _ = quality.by_language(table[:, :1], ["en-GB"], Bootstrap(2))
-    assert quality.gap(alone)["to_english"]["en-GB"]["map10"] == 1
+    gap = quality.gap(alone, table[:, :1], ["en-GB"], Bootstrap(2))
+    assert gap["to_english"]["en-GB"]["map10"] == 1
+    assert gap["intervals"] == {"r10": [0, 0], "map10": [0, 0]}
 
 
 def test_where_english_finds_nothing_there_is_no_ratio() -> None:
-    found, _ = quality.by_language(np.array([[30, 1], [40, 2]]), ["en", "fr"], Bootstrap(2))
-    assert quality.gap(found)["to_english"] == {"en": {}, "fr": {}}
+    ranks, tags, draws = np.array([[30, 1], [40, 2]]), ["en", "fr"], Bootstrap(2)
+    found, _ = quality.by_language(ranks, tags, draws)
+    assert quality.gap(found, ranks, tags, draws)["to_english"] == {"en": {}, "fr": {}}
+
+
+def test_the_gaps_interval_is_around_the_gap_whoever_is_asked() -> None:
+    """Some rows are asked in one of the two languages alone, as the gap itself counts them."""
+    rng = np.random.default_rng(0)
+    ranks = np.stack([rng.integers(1, 4, 60), rng.integers(3, 30, 60)], axis=1)
+    ranks[:20, 0] = ranks[40:, 1] = 0
+    tags, draws = ["en", "fr"], Bootstrap(60)
+    found, _ = quality.by_language(ranks, tags, draws)
+    gap = quality.gap(found, ranks, tags, draws)
+    low, high = gap["intervals"]["map10"]
+    assert low < gap["map10"] < high
+    gains = np.where(ranks <= 10, 1 / np.maximum(ranks, 1), 0) * (ranks > 0)
+    counts = draws._counts
+    means = (counts @ gains) / (counts @ (ranks > 0))
+    assert [low, high] == pytest.approx(np.percentile(means[:, 0] - means[:, 1], (2.5, 97.5)))
+    ranks[20:40] = 0  # no row in both
+    found, _ = quality.by_language(ranks, tags, draws)
+    gap = quality.gap(found, ranks, tags, draws)
+    assert gap["intervals"]["map10"][0] < gap["map10"] < gap["intervals"]["map10"][1]
 
 
 # Intervals

@@ -360,12 +360,12 @@ def test_numbers_for_json() -> None:
     found = for_json(
         {
             "a": [1.23456789, math.nan, math.inf, -math.inf, np.float64(0.5), True, None, 7, "x"],
-            "b": (math.nan, {"c": 1e-9}),
+            "b": (math.nan, {"c": 1.23456789e-9}),
         }
     )
     assert found == {
         "a": [1.234568, None, None, None, 0.5, True, None, 7, "x"],
-        "b": [None, {"c": 0}],
+        "b": [None, {"c": 1.234568e-9}],
     }
     assert found["a"][5] is True
     assert type(found["a"][4]) is float

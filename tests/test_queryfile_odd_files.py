@@ -66,18 +66,17 @@ def test_nothing_but_marks_and_space(tmp_path: Path, data: bytes) -> None:
     refused(tmp_path / "q.tsv", "header")
 
 
-def test_what_is_no_regular_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    refused(tmp_path / "pipe", "not a regular file")
+def test_what_is_no_file(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
-        refused(tmp_path / "socket", "not a regular file")
-    for device in ("/dev/zero", "/dev/null", "/dev/random"):
-        refused(Path(device), "not a regular file")
+        refused(tmp_path / "socket", "No such device or address")
+    refused(Path("/dev/zero"), "line 1: The line is too long")
+    refused(Path("/dev/null"), "does not begin with a header")
+    refused(Path("/dev/random"), "line 1: Character")
     refused(tmp_path, "Is a directory")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     refused(tmp_path / "loop", "Too many levels")
-    refused(tmp_path / "pipe" / "q.tsv", "Not a directory")
+    refused(tmp_path / "loop" / "q.tsv", "Too many levels")
     refused(tmp_path / ("x" * 300), "name too long")
 
 
@@ -95,13 +94,36 @@ def test_no_permission(tmp_path: Path) -> None:
         refused(path, "Permission denied")
 
 
-def test_a_pipe_is_refused_whoever_writes_into_it(tmp_path: Path) -> None:
+def test_a_pipe_that_nobody_writes_into_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("en\nx\n",))
-    writer.start()
-    refused(tmp_path / "pipe", "not a regular file")
-    assert (tmp_path / "pipe").read_text() == "en\nx\n"
-    writer.join()
+    refused(tmp_path / "pipe", "does not begin with a header")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_pipe_is_read_to_its_end(encoding: str) -> None:
+    """As a shell's `<(command)` gives it; more than a pipe holds."""
+    text = "en\tja\n" + "".join(f"dog {n}\t犬 {n}\n" for n in range(20_000))
+    reader, writer = os.pipe()
+
+    def send() -> None:
+        with open(writer, "wb") as sink:
+            sink.write(text.encode(encoding))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    rows = read_queries(Path(f"/dev/fd/{reader}")).rows
+    sender.join()
+    os.close(reader)
+    assert len(rows) == 20_000
+    assert rows[-1].texts == {"en": ("dog 19999",), "ja": ("犬 19999",)}
+
+
+def test_a_pipe_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queryfile, "MOST_LINES", 10_000)
+    with subprocess.Popen(["yes", "en"], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        refused(Path(f"/dev/fd/{writer.stdout.fileno()}"), "more than 10,000 lines")
+        writer.kill()
 
 
 def large(path: Path, pattern: bytes) -> Path:
@@ -128,15 +150,16 @@ def test_a_hundred_megabytes_that_are_no_table(tmp_path: Path, pattern: bytes, w
     refused(large(tmp_path / "q.tsv", pattern), words)
 
 
-def test_rows_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queryfile, "MOST_ROWS", 50_000)
-    path = large(tmp_path / "q.tsv", b"a\tb\n")
-    refused(path, "line 50002: There are more than 50,000 rows", seconds=5)
+@pytest.mark.parametrize("line", [b"a\tb\n", b"\n", b"\t\r"])
+def test_lines_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    monkeypatch.setattr(queryfile, "MOST_LINES", 50_000)
+    path = large(tmp_path / "q.tsv", line)
+    refused(path, "line 50001: There are more than 50,000 lines", seconds=5)
 
 
-def test_as_many_rows_as_there_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queryfile, "MOST_ROWS", 3)
-    (tmp_path / "q.tsv").write_text("en\na\nb\nc\n\n", encoding="utf-8")
+def test_as_many_lines_as_there_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queryfile, "MOST_LINES", 4)
+    (tmp_path / "q.tsv").write_text("en\na\nb\nc\n", encoding="utf-8")
     assert len(read_queries(tmp_path / "q.tsv").rows) == 3
 
 
