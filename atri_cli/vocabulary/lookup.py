@@ -17,6 +17,7 @@ from atri_cli.vocabulary.translate import stems, tokens, vocabulary_language
 
 FILE = VOCABULARY / "lookup.txt"
 LONGEST = 200  # characters of a query that can be a name
+SENTENCE = 4  # more words than these are typed in their order or not at all
 KINDS = ("0", "1", "2", "3")  # a name, a longer phrase, and the same by their stems
 
 _UNSPACED = re.compile(r"[\u3005\u3040-\u30ff\u3400-\u9fff]")
@@ -70,11 +71,14 @@ def read_lines() -> Lines:
 
 def forms(text: str) -> tuple[str, ...]:
     """How a phrase is looked up, from the closest: its words, their stems in the order of the
-    alphabet, and, where they are two, these written as one. Chinese and Japanese keep their order.
+    alphabet, and, where they are two, these written as one. Chinese, Japanese and whole sentences
+    keep their order.
     """
     words = tokens(text[:LONGEST])
     if any(_UNSPACED.match(word) for word in words):
         return ("".join(words),)
+    if len(words) > SENTENCE:
+        return (" ".join(words),)
     bare = stems(words)
     joined = ["".join(bare)] if len(bare) == 2 else []
     return tuple(dict.fromkeys([" ".join(words), " ".join(sorted(bare)), *joined]))
