@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from typing import Any
 import pytest
 
 from atri_cli.checkpoints import download, sources
+from atri_cli.checkpoints.hubcache import hub_folder
+from atri_cli.errors import AtriError
 from tests.cli_tools import REPOSITORY, Done, atri, run
 from tests.file_server import FileServer, serving
 
@@ -495,6 +499,26 @@ def test_a_damaged_file_in_the_cache_is_not(
     done = pull(capsysbinary, name="ced-tiny")
     assert done.code == 1
     assert "`ATRI_OFFLINE` is set" in done.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "inside"),
+    [("HF_HOME", "hub"), ("HF_HUB_CACHE", ""), ("XDG_CACHE_HOME", "huggingface/hub")],
+)
+def test_where_the_hub_keeps_its_cache(
+    variable: str, inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HOME")
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert hub_folder() == tmp_path / inside
+
+
+def test_no_way_from_https_to_http() -> None:
+    request = urllib.request.Request("https://example.org/x")
+    with pytest.raises(AtriError, match="not encrypted"):
+        download._Redirects().redirect_request(
+            request, io.BytesIO(), 302, "", {}, "http://example.org/x"
+        )
 
 
 # Several processes
