@@ -15,7 +15,10 @@ class FileServer(ThreadingHTTPServer):
     "cut"                 half of what was asked for, then the connection breaks
     "hang"                half of it, then nothing until `go_on` is set
     "html"                a web page
+    "shifted"             another range than was asked for
     "to:URL"              a redirect
+
+    A `careless` server gives a range of whatever version it has now.
     """
 
     daemon_threads = True
@@ -25,6 +28,7 @@ class FileServer(ThreadingHTTPServer):
         self.files = files
         self.faults: dict[str, list[str]] = {}
         self.ranges = True
+        self.careless = False
         self.etags = {path: f'"{path}-1"' for path in files}
         self.extra: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []
@@ -78,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"<p/>")
 
     def _file(self, data: bytes, etag: str, fault: str) -> None:
-        start = self._start(etag)
+        start = self._start(etag) + (10 if fault == "shifted" else 0)
         body = data[start:]
         self.send_response(206 if start else 200)
         headers = {"Content-Length": str(len(body)), "Content-Type": "application/octet-stream"}
@@ -102,7 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _start(self, etag: str) -> int:
         asked = self.headers.get("Range", "")
-        if not self.server.ranges or not asked or self.headers.get("If-Range") != etag:
+        same = self.server.careless or self.headers.get("If-Range") == etag
+        if not self.server.ranges or not asked or not same:
             return 0
         return int(asked.removeprefix("bytes=").removesuffix("-"))
 

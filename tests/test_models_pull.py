@@ -196,7 +196,7 @@ def test_another_version_is_not_joined_to_the_old(
     interrupt(server, capsysbinary)
     server.files["/weights.pt"] = WEIGHTS
     server.etags["/weights.pt"] = '"new"'
-    assert pull(capsysbinary).code == 0
+    assert how(pull(capsysbinary, "--json"))[0] == "downloaded"
     assert_whole(folder(atri_home))
 
 
@@ -216,7 +216,29 @@ def test_what_cannot_be_resumed_starts_again(
         part(atri_home).with_name("weights.pt.part.json").write_text("[")
     elif fault == "long":
         part(atri_home).write_bytes(bytes(400_000))
-    assert pull(capsysbinary).code == 0
+    assert how(pull(capsysbinary, "--json"))[0] == "downloaded"
+    assert_whole(folder(atri_home))
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("fault", ["another version", "another length", "another range"])
+def test_a_wrong_rest_is_not_joined(
+    fault: str, server: FileServer, atri_home: Path, capsysbinary: Capture
+) -> None:
+    server.careless = True
+    interrupt(server, capsysbinary)
+    if fault == "another version":
+        server.etags["/weights.pt"] = '"new"'
+    elif fault == "another length":
+        part(atri_home).with_name("weights.pt.part.json").write_text(
+            json.dumps(
+                {"url": f"{server.url}/weights.pt", "etag": '"x"', "total": 299_000, "sha256": ""}
+            )
+        )
+        server.etags["/weights.pt"] = '"x"'
+    else:
+        server.faults["/weights.pt"] = ["shifted"]
+    assert how(pull(capsysbinary, "--json"))[0] == "downloaded"
     assert_whole(folder(atri_home))
 
 

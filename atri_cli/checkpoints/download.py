@@ -76,11 +76,17 @@ def download(url: str, part: Path, report: Report) -> Arrived:
     Raises:
         AtriError: the server has not got it or cannot be reached, or the disk is full.
     """
-    resumed = _size(part) > 0
+    resumed = _known(part, url) is not None
     best, failures = _size(part), 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal resumed
+        resumed = resumed and done > 0  # 0: the server began anew
+        report(done, total)
+
     while True:
         try:
-            version = _attempt(url, part, report)
+            version = _attempt(url, part, tell)
         except Passing as trouble:
             failures = failures + 1 if _size(part) <= best else 1
             best = max(best, _size(part))
