@@ -34,7 +34,7 @@ CLOSING = """\
 | code | meaning |
 |---|---|
 | 0 | done, also when a search finds nothing |
-| 1 | it could not be done; `atri doctor`: something is broken |
+| 1 | it could not be done; `atri doctor`, `atri models verify`: something is broken |
 | 2 | the command line, a variable or config.toml is wrong |
 | 3 | `atri search --fail-if-empty` found nothing |
 | 4 | `atri consistency`: a limit (`--max-mrv`, `--min-overlap`) is broken |
@@ -58,7 +58,9 @@ An empty variable counts as not set.
 
 A library is a name, or the path of a folder (anything with a `/`, such as `./lib`). `ATRI_HOME`
 puts config.toml, `libraries/` and `models/` under one folder; without it they are where the
-system keeps such things. `atri doctor` shows every setting and where it came from.
+system keeps such things. `atri doctor` shows every setting and where it came from. With
+`ATRI_OFFLINE=1` or `HF_HUB_OFFLINE=1` atri asks no server for anything; only `atri models pull`
+ever does.
 
 ## Output for other programs
 
@@ -96,7 +98,14 @@ with a zero byte.
 `seconds`, `skipped`, `roots` (`path`, `online`, `files`, `seconds`), `database_bytes`, `cache`
 (`fresh`, `stale`, `missing`, `damaged`, `unused`), `last_indexed` (seconds of the epoch or null).
 
-`atri roots --json`: `schema`, `roots` as above. `atri models --json`: `schema`, `models`.
+`atri roots --json`: `schema`, `roots` as above. `atri models --json`: `schema`, `models`,
+`checkpoints` (`name`, `folder`). `atri models pull NAME --json`: `schema`, `name`, `licence`,
+`commercial`, `folder`, `files` (`name`, `how`: `kept`, `copied`, `cached`, `downloaded`, `resumed`,
+`bytes`, `sha256`, `sha256_published`); without a name `schema`, `known`. `atri models add --json`:
+`schema`, `name`, `pipeline_id`, `linked`, `folder`. `atri models remove --json`: `schema`,
+`removed`, `kind` (`model` or `checkpoint`), `linked`, `bytes`. `atri models verify --json`:
+`schema`, `ok`, `models` (`name`, `kind`, `ok`, `problems`, `folder`).
+
 `atri doctor --json`: `schema`, `ok`, `checks` (`name`, `state`: `ok`, `note` or `broken`,
 `detail`, `hint`).
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -44,13 +44,13 @@ def find_model(name_or_path: str | None, settings: ModelFolders) -> ModelCard:
     """
     name = name_or_path or DEFAULT_MODEL
     if os.sep not in name:
-        for folder in _model_dirs(settings):
+        for folder in model_folders(settings):
             if folder.name == name:
                 return load_card(folder)
     path = Path(name).expanduser()
     if path.is_dir():
         return load_card(path)
-    raise _no_model(name, settings)
+    raise no_model(name, settings)
 
 
 def find_recorded_model(
@@ -77,14 +77,14 @@ def find_recorded_model(
     for card in cards:
         if card.name == name:
             return card
-    raise _no_model(name, settings)
+    raise no_model(name, settings)
 
 
 def survey_models(settings: ModelFolders) -> tuple[list[ModelCard], list[ModelError]]:
     """Cards of all installed models, the user's first, and what is wrong with those not listed."""
     cards: list[ModelCard] = []
     errors: list[ModelError] = []
-    for folder in _model_dirs(settings):
+    for folder in model_folders(settings):
         try:
             cards.append(load_card(folder))
         except ModelError as error:
@@ -114,11 +114,21 @@ def verify_model(card: ModelCard) -> list[str]:
     Returns:
         One sentence for each file that is missing or differs; empty when all is well.
     """
+    return compare_files(card.files, "its card describes")
+
+
+def compare_files(files: Iterable[tuple[Path, str]], known: str) -> list[str]:
+    """One sentence for each file that is missing or has not the SHA-256 beside it.
+
+    Args:
+        files: paths and digests.
+        known: ends the sentence "… differs from the file ".
+    """
     problems = []
-    for path, digest in card.files:
+    for path, digest in files:
         try:
             if file_sha256(path) != digest:
-                problems.append(f"`{path}` differs from the file its card describes.")
+                problems.append(f"`{path}` differs from the file {known}.")
         except OSError as error:
             problems.append(f"`{path}` cannot be read: {error.strerror}.")
     return problems
@@ -130,7 +140,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _model_dirs(settings: ModelFolders) -> Iterator[Path]:
+def model_folders(settings: ModelFolders) -> Iterator[Path]:
     """Folders that hold a card: the user's, then the embedded ones that he does not replace."""
     seen: set[str] = set()
     for parent in (settings.models_dir, embedded_dir()):
@@ -140,8 +150,9 @@ def _model_dirs(settings: ModelFolders) -> Iterator[Path]:
                 yield path.parent
 
 
-def _no_model(name: str, settings: ModelFolders) -> ModelError:
-    names = [folder.name for folder in _model_dirs(settings)]
+def no_model(name: str, settings: ModelFolders) -> ModelError:
+    """The error for a name that no model has."""
+    names = [folder.name for folder in model_folders(settings)]
     installed = ", ".join(names) or "none"
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.4)
     hint = f"Did you mean {' or '.join(f'`{n}`' for n in near)}? " if near else ""
