@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from atri_cli.output import Output, is_terminal
 from atri_cli.wording import counted, duration
@@ -102,7 +102,12 @@ class StepBar:
             self._bar.add_task(what, total=total)
         self._bar.update(self._bar.tasks[0].id, completed=done, total=total, description=what)
 
-    def __enter__(self) -> StepBar:
+    @property
+    def seen(self) -> bool:
+        """Whether there is a bar."""
+        return self._bar is not None
+
+    def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
         return self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from atri_cli.commands.options import JsonOption, LibraryOption, ModelOption, QuietOption
+from atri_cli.commands.progress import StepBar
 from atri_cli.errors import RuntimeMissingError, UsageError
-from atri_cli.output import Column, Output, Row, is_terminal
+from atri_cli.output import Column, Output, Row
 from atri_cli.settings import load_settings
 from atri_cli.wording import command
 
@@ -246,35 +246,16 @@ def _demo(plan: Any, settings: Any, show: Output, *, json: bool) -> None:
     _result(_load("train.finetune"), found, show, json=json)
 
 
-class _Bar:
+class _Bar(StepBar):
     """Progress on stderr: a bar on a terminal, else a line after each epoch."""
 
     def __init__(self, show: Output) -> None:
-        self._show, self._bar = show, None
-        if is_terminal(sys.stderr) and not show.quiet:
-            from rich.console import Console
-            from rich.progress import Progress as RichProgress
-
-            self._bar = RichProgress(console=Console(stderr=True), transient=True)
-
-    def __enter__(self) -> _Bar:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        super().__init__(show)
+        self._show = show
 
     def reading(self, done: int, total: int) -> None:
         """Sounds that have been read."""
-        self._update("reading sounds", done, total)
-
-    def _update(self, words: str, done: int, total: int) -> None:
-        if self._bar is not None:
-            if not self._bar.tasks:
-                self._bar.add_task(words, total=total)
-            self._bar.update(self._bar.tasks[0].id, completed=done, total=total, description=words)
+        self("reading sounds", done, total)
 
     @property
     def training(self) -> Hear:
@@ -284,8 +265,8 @@ class _Bar:
             steps = len(trainer.batches)
 
             def tell(now: Progress) -> None:
-                self._update(f"epoch {now.epoch + 1}, loss {now.loss:.3f}", now.step, trainer.steps)
-                if self._bar is None and now.step % steps == 0:
+                self(f"epoch {now.epoch + 1}, loss {now.loss:.3f}", now.step, trainer.steps)
+                if not self.seen and now.step % steps == 0:
                     self._show.note(f"epoch {now.epoch + 1}: loss {now.loss:.4f}")
 
             return tell
