@@ -47,8 +47,9 @@ page: $(VENV)/.installed ## the page of atri consistency in a headless Chromium;
 train-mini: $(VENV)/.installed ## train the embedded model, some hours; DATA=DIR SOUNDS=DIR
 	$(BIN)/python -m train --work .train $(if $(DATA),--data "$(DATA)") $(if $(SOUNDS),--sounds "$(SOUNDS)") $(ARGS)
 
-docs: $(VENV)/.installed ## write docs/commands.md from the program
+docs: $(VENV)/.installed ## write docs/commands.md and the vocabulary's look-up from the program
 	$(BIN)/python -m atri_cli.commands.reference
+	$(BIN)/python -m atri_cli.vocabulary.lookup
 
 clean: ## remove environments, demo, caches
 	rm -rf $(VENV) $(DEMO_VENV) .demo .eval build dist *.egg-info
