@@ -6,6 +6,7 @@ import itertools
 import math
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,11 @@ from hypothesis import strategies as st
 from atri_cli.consistency import remedies
 from atri_cli.consistency.agreement import agree
 from atri_cli.consistency.gallery import Gallery
-from atri_cli.consistency.questions import Questions
+from atri_cli.consistency.questions import Questions, ask
 from atri_cli.consistency.ranking import TIE, blocks, rank_gallery
 from atri_cli.library.query import expanded, query_vector
 from atri_cli.library.types import QueryPart
-from atri_cli.queryfile import QueryRow
+from atri_cli.queryfile import QueryFile, QueryRow
 from tests.fake_encoder import FakeEncoder, fake_card
 from tests.vector_data import clustered, make_store, unit
 
@@ -215,33 +216,28 @@ class Speaker(FakeEncoder):
 @pytest.mark.parametrize("languages", [(), ("en", "fr", "de")])
 def test_expanding_asks_what_a_search_asks(languages: tuple[str, ...]) -> None:
     texts = {"en": ("dog", "qwertz"), "fr": ("chien", "pluie"), "ja": ("犬", "")}
-    spoken = [tag for tag in texts if not languages or tag in languages]
+    spoken = tuple(tag for tag in texts if not languages or tag in languages)
     rows = tuple(
         QueryRow(str(n), {tag: (texts[tag][n],) for tag in spoken if texts[tag][n]})
         for n in range(2)
     )
-    encoder, count = Speaker(languages), itertools.count()
-    place = np.array(
-        [[[next(count)] if tag in row.texts else [-1] for tag in spoken] for row in rows]
-    )
+    encoder = Speaker(languages)
+    translate = remedies.known_names(encoder)
+    found = ask(Path("q.tsv"), QueryFile(spoken, rows, False), encoder, translate=translate)
     pairs = [(tag, row.texts[tag][0]) for row in rows for tag in spoken if tag in row.texts]
-    vectors = np.concatenate([encoder.embed_text([text], tag) for tag, text in pairs])
-    asked = Questions(rows, tuple(spoken), place, vectors)
-    found, known = remedies.expand(asked, encoder)
     for (tag, text), vector in zip(pairs, found.vectors, strict=True):
         parts = expanded([QueryPart(text, lang=tag)], languages)
         np.testing.assert_allclose(vector, query_vector(encoder, parts), atol=1e-6)
-    assert known == sum(text != "qwertz" for _, text in pairs)
+    assert found.expanded == sum(text != "qwertz" for _, text in pairs)
 
 
 def test_a_model_that_takes_no_core_language_is_left_alone() -> None:
     encoder = Speaker(("sw", "fi"))
     rows = (QueryRow("dog", {"fi": ("koira",), "sw": ("mbwa",)}),)
-    vectors = clustered(2, DIM)
-    asked = Questions(rows, ("fi", "sw"), np.array([[[0], [1]]]), vectors)
-    found, known = remedies.expand(asked, encoder)
-    assert known == 0
-    np.testing.assert_array_equal(found.vectors, vectors)
+    file = QueryFile(("fi", "sw"), rows, False)
+    found = ask(Path("q.tsv"), file, encoder, translate=remedies.known_names(encoder))
+    assert found.expanded == 0
+    np.testing.assert_array_equal(found.vectors, ask(Path("q.tsv"), file, encoder).vectors)
 
 
 def test_names_are_those_of_the_options() -> None:

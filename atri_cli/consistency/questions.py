@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atri_cli.errors import UsageError
+from atri_cli.library.query import mean_direction
 from atri_cli.queryfile import QueryFile, QueryRow
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str, int, int], None]
 """Hears what is being done, how far it is, and how far it goes."""
+
+Translate = Callable[[str, str], Mapping[str, str]]
+"""A text and its language → the names of its sound by language; empty where it names none."""
+
+Pair = tuple[str, str]
+"""A language and a text."""
 
 CHUNK = 64  # texts embedded between two words to `Tell`
 LEAST_LANGUAGES = 2
@@ -38,12 +45,14 @@ class Questions:
         languages: tags of the K languages.
         place: int64 [rows, K, phrasings], the row of `vectors`; -1 where nothing is asked.
         vectors: float32 [Q, dim], unit length; Q counts what is asked.
+        expanded: how many of them are those of a sound's names in the query's place.
     """
 
     rows: tuple[QueryRow, ...]
     languages: tuple[str, ...]
     place: NDArray[np.int64]
     vectors: Vectors
+    expanded: int = 0
 
     @property
     def first(self) -> NDArray[np.int64]:
@@ -80,6 +89,7 @@ def ask(
     *,
     languages: Sequence[str] = (),
     split: str = "",
+    translate: Translate | None = None,
     tell: Tell = silent,
 ) -> Questions:
     """Embed the queries of a file; a text that stands there twice in a language only once.
@@ -90,6 +100,7 @@ def ask(
         encoder: of the library's model.
         languages: canonical tags, in this order; none is all of the file's.
         split: only rows of this split; "" for all.
+        translate: finds the names that a text is asked by instead; None asks every text as it is.
         tell: hears how many texts are embedded.
 
     Raises:
@@ -107,20 +118,36 @@ def ask(
         raise UsageError(f"No row of `{path}` has a text in {', '.join(chosen)}.")
     most = max(len(row.texts.get(tag, ())) for row in rows for tag in chosen)
     place = np.full((len(rows), len(chosen), most), -1, np.int64)
-    texts: list[tuple[str, str]] = []
+    asked: list[list[Pair]] = []
+    expanded = 0
     for row, cells in zip(rows, place, strict=True):
         for tag, cell in zip(chosen, cells, strict=True):
             for number, text in enumerate(row.texts.get(tag, ())):
-                cell[number] = len(texts)
-                texts.append((tag, text))
-    return Questions(tuple(rows), tuple(chosen), place, embed(encoder, texts, tell))
+                named = translate(text, tag) if translate else {}
+                expanded += bool(named)
+                cell[number] = len(asked)
+                asked.append(list(named.items()) or [(tag, text)])
+    embedded = _embedded(encoder, [pair for pairs in asked for pair in pairs], tell)
+    vectors = np.stack([_direction([embedded[pair] for pair in pairs]) for pairs in asked])
+    return Questions(tuple(rows), tuple(chosen), place, vectors, expanded)
 
 
-def embed(encoder: Encoder, texts: Sequence[tuple[str, str]], tell: Tell = silent) -> Vectors:
+def embed(encoder: Encoder, texts: Sequence[Pair], tell: Tell = silent) -> Vectors:
     """Vectors of (language, text) pairs, float32 [n, dim]; each pair is embedded once.
 
     Several threads share the work, and a vector does not depend on them.
     """
+    known = _embedded(encoder, texts, tell)
+    return np.stack([known[pair] for pair in texts])
+
+
+def _direction(vectors: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return mean_direction(np.stack(vectors)) if len(vectors) > 1 else vectors[0]
+
+
+def _embedded(
+    encoder: Encoder, texts: Sequence[Pair], tell: Tell
+) -> dict[Pair, NDArray[np.float32]]:
     unique = list(dict.fromkeys(texts))
     by_language: dict[str, list[str]] = {}
     for tag, text in unique:
@@ -130,7 +157,7 @@ def embed(encoder: Encoder, texts: Sequence[tuple[str, str]], tell: Tell = silen
         for tag, some in by_language.items()
         for start in range(0, len(some), CHUNK)
     ]
-    found: dict[tuple[str, str], NDArray[np.float32]] = {}
+    found: dict[Pair, NDArray[np.float32]] = {}
     if len(unique) > CHUNK:
         encoder.embed_text([unique[0][1]], unique[0][0])  # loads the tower once, not in each thread
     with ThreadPoolExecutor(min(len(chunks), os.cpu_count() or 1)) as pool:
@@ -138,7 +165,7 @@ def embed(encoder: Encoder, texts: Sequence[tuple[str, str]], tell: Tell = silen
         for (tag, some), vectors in zip(chunks, done, strict=True):
             found |= {(tag, text): row for text, row in zip(some, vectors, strict=True)}
             tell("embedding queries", len(found), len(unique))
-    return np.stack([found[pair] for pair in texts])
+    return found
 
 
 def _languages(path: Path, queries: QueryFile, asked: Sequence[str]) -> list[str]:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atri_cli.consistency.questions import Questions, Tell, embed, silent
+from atri_cli.consistency.questions import Questions, Translate
 from atri_cli.consistency.ranking import TIE
-from atri_cli.library.query import mean_direction
 from atri_cli.vocabulary.lookup import read_lines, translations
 
 if TYPE_CHECKING:
@@ -90,33 +89,15 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
     return questions.with_vectors(unit(questions.vectors + table[questions.language_of]))
 
 
-def expand(questions: Questions, encoder: Encoder, tell: Tell = silent) -> tuple[Questions, int]:
-    """Each query asked by its names in the core languages, if the vocabulary has them.
-
-    Returns:
-        The questions, and for how many of them it has some that the model takes.
-    """
+def known_names(encoder: Encoder) -> Translate:
+    """Finds what a search would ask instead of a text: names in languages that the model takes."""
     lines, taken = read_lines(), encoder.card.text.languages
 
     def named(text: str, tag: str) -> dict[str, str]:
         found = translations(text, tag, lines).items()
         return {name: words for name, words in found if not taken or name in taken}
 
-    asked = [
-        (place, named(text, tag))
-        for row, cells in zip(questions.rows, questions.place, strict=True)
-        for tag, places in zip(questions.languages, cells, strict=True)
-        for text, place in zip(row.texts.get(tag, ()), places.tolist(), strict=False)
-    ]
-    pairs = list(dict.fromkeys(pair for _, names in asked for pair in names.items()))
-    if not pairs:
-        return questions, 0
-    known = dict(zip(pairs, embed(encoder, pairs, tell), strict=True))
-    vectors = questions.vectors.copy()
-    for place, names in asked:
-        if names:
-            vectors[place] = mean_direction(np.stack([known[pair] for pair in names.items()]))
-    return questions.with_vectors(vectors), sum(bool(names) for _, names in asked)
+    return named
 
 
 def fuse_means(questions: Questions) -> Questions:

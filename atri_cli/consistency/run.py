@@ -51,15 +51,20 @@ def _run(library: Library, path: Path, queries: QueryFile, plan: Plan, tell: Tel
     rows = [row for row in queries.rows if plan.split in ("", row.split)]
     answers = _answers(store, path, replace(queries, rows=tuple(rows)), plan)
     gallery = Gallery(store)
-    questions = ask(path, queries, encoder, languages=plan.languages, split=plan.split, tell=tell)
+    questions = ask(
+        path,
+        queries,
+        encoder,
+        languages=plan.languages,
+        split=plan.split,
+        translate=remedies.known_names(encoder) if plan.remedies.expand else None,
+        tell=tell,
+    )
     rows_files = dict(zip((row.id for row in rows), answers.files, strict=True))
     right = [
         [gallery.columns[one] for one in rows_files[row.id] if one in gallery.columns]
         for row in questions.rows
     ]
-    expanded = 0
-    if plan.remedies.expand:
-        questions, expanded = remedies.expand(questions, encoder, tell)
     questions, adjust = _remedied(questions, gallery, encoder, plan, tell)
     k = min(plan.k, len(gallery))
     rankings = rank_gallery(
@@ -74,7 +79,7 @@ def _run(library: Library, path: Path, queries: QueryFile, plan: Plan, tell: Tel
         "segments": gallery.segments,
         "remedies": plan.remedies.names,
         "queries_asked": len(questions.vectors),
-        "queries_expanded": expanded,
+        "queries_expanded": questions.expanded,
         "missing": [
             {"line": line, "audio": pattern, "why": why} for line, pattern, why in answers.missing
         ],
