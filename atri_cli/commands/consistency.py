@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from atri_cli.commands import parsing
 from atri_cli.commands.options import (
     DeviceOption,
     JsonOption,
@@ -166,7 +167,7 @@ def consistency(
       atri consistency --query-file q.tsv --max-mrv 0.05 --min-overlap 0.5 --quiet
     """
     settings = load_settings(library=library, model=model, device=device)
-    tags = _tags(languages)
+    tags = parsing.language_tags(languages)
     out = Output(_mode(json, csv, md), quiet=quiet)
     if init is not None:
         _init(out, init, tags, settings)
@@ -269,12 +270,6 @@ def _mode(json: bool, csv: bool, md: bool) -> Any:
         options = " and ".join(f"`--{name}`" for name in asked)
         raise UsageError(f"{options} exclude each other.", hint="Keep one of them.")
     return asked[0] if asked and asked[0] != "md" else "table"
-
-
-def _tags(words: str | None) -> list[str]:
-    from atri_cli.encoders.languages import known
-
-    return [known(word.strip()) for word in (words or "").split(",") if word.strip()]
 
 
 def _remedies(fuse: str | None, expand: bool, mean_shift: bool, qb_norm: bool) -> Remedies:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from atri_cli.commands import parsing
 from atri_cli.commands.options import DeviceOption, JsonOption, QuietOption
 from atri_cli.output import Column, Output, Row
 from atri_cli.settings import load_settings
@@ -58,14 +59,13 @@ def evaluate(
       atri evaluate --data queries.tsv
       atri evaluate my-model --data queries.tsv --json
     """
-    from atri_cli.encoders.languages import known
     from atri_cli.encoders.registry import find_model, load_encoder
     from atri_cli.siblings import load_sibling
 
     module = load_sibling("train.evaluate")
     settings = load_settings(model=model, device=device)
     encoder = load_encoder(find_model(settings.model, settings), settings.device)
-    tags = [known(tag.strip()) for tag in (languages or "").split(",") if tag.strip()]
+    tags = parsing.language_tags(languages)
     found, problems = module.evaluate_manifest(
         encoder, data, root=root, languages=tags, split=split
     )

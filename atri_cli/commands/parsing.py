@@ -103,6 +103,18 @@ def since(value: str, now: float | None = None) -> float:
     return moment
 
 
+def language_tags(value: str | None) -> list[str]:
+    """`fr, fra_Latn,zh`: canonical tags, each once.
+
+    Raises:
+        UsageError: one is no language, with the nearest known ones.
+    """
+    from atri_cli.encoders.languages import known
+
+    words = (word.strip() for word in (value or "").split(","))
+    return list(dict.fromkeys(known(word) for word in words if word))
+
+
 def extensions(values: list[str]) -> tuple[str, ...]:
     """`wav`, `.WAV` and `wav,flac`: lower case, without dots."""
     words = (word.strip().lstrip(".").lower() for value in values for word in value.split(","))

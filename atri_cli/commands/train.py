@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from atri_cli.commands import parsing
 from atri_cli.commands.options import JsonOption, LibraryOption, ModelOption, QuietOption
 from atri_cli.commands.progress import StepBar
 from atri_cli.errors import RuntimeMissingError, UsageError
@@ -280,9 +281,7 @@ def _is_first() -> bool:
 
 
 def _tags(words: str) -> tuple[str, ...]:
-    from atri_cli.encoders.languages import known
-
-    tags = tuple(dict.fromkeys(known(word.strip()) for word in words.split(",") if word.strip()))
+    tags = tuple(parsing.language_tags(words))
     if not tags:
         raise UsageError("No language is named.", hint=f"For example `--languages {LANGUAGES}`.")
     return tags

@@ -51,3 +51,17 @@ def bounds(draws: NDArray[np.float64]) -> Interval:
     if not known.size:
         return [float("nan")] * 2
     return [float(value) for value in np.percentile(known, BOUNDS)]
+
+
+def known_mean(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are known; NaN for none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def known_means(values: NDArray[np.float64], axis: int | tuple[int, ...]) -> NDArray[np.float64]:
+    """Means along `axis` of the values that are known; NaN where none is."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis) / known.sum(axis)
+    return means

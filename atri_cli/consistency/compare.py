@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atri_cli.consistency import quality
-from atri_cli.consistency.bootstrap import Bootstrap, bounds
+from atri_cli.consistency.bootstrap import Bootstrap, bounds, known_means
 from atri_cli.consistency.report import SCHEMA
 from atri_cli.errors import UsageError
 
@@ -102,9 +102,7 @@ def _rows(document: Document, languages: list[str], ids: list[str]) -> Rows:
     ).reshape(len(queries), len(languages))
     found: Rows = {}
     for name, values in quality.per_row(ranks).items():
-        known = ~np.isnan(values)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found[name] = np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
+        found[name] = known_means(values, 1)
     found["mrv_variance"] = quality.row_variance(ranks)
     found["mrv_std"] = np.sqrt(found["mrv_variance"])
     right = [int(query["right"]) for query in queries]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atri_cli import metrics
-from atri_cli.consistency.bootstrap import Bootstrap, bounds
+from atri_cli.consistency.bootstrap import Bootstrap, bounds, known_mean, known_means
 
 Ranks = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -65,11 +65,11 @@ def mrv(ranks: Ranks, right: Sequence[int], gallery: int, draws: Bootstrap) -> d
     chance = chance_variance(ranks, right, gallery)
     rows = int((~np.isnan(variance)).sum())
     with np.errstate(invalid="ignore"):
-        mean, random = (_mean(values) for values in (variance, chance))
+        mean, random = (known_mean(values) for values in (variance, chance))
     return {
         "variance": mean,
         "variance_interval": draws.interval(variance),
-        "std": _mean(np.sqrt(variance)),
+        "std": known_mean(np.sqrt(variance)),
         "std_interval": draws.interval(np.sqrt(variance)),
         "random_variance": random,
         "normalised": mean / random if random else float("nan"),
@@ -89,13 +89,15 @@ def by_language(
     found: dict[str, dict[str, Any]] = {}
     for place, tag in enumerate(languages):
         asked = ranks[:, place][ranks[:, place] > 0]
-        found[tag] = {name: _mean(value[:, place]) for name, value in values.items()}
+        found[tag] = {name: known_mean(value[:, place]) for name, value in values.items()}
         found[tag]["median_rank"] = float(np.median(asked)) if asked.size else float("nan")
         found[tag]["rows"] = int(asked.size)
         found[tag]["intervals"] = {name: bounds(value[:, place]) for name, value in drawn.items()}
     names = (*MEASURES, "median_rank")
-    mean: dict[str, Any] = {n: _mean(np.array([one[n] for one in found.values()])) for n in names}
-    mean["intervals"] = {name: bounds(_row_means(value)) for name, value in drawn.items()}
+    mean: dict[str, Any] = {
+        n: known_mean(np.array([one[n] for one in found.values()])) for n in names
+    }
+    mean["intervals"] = {name: bounds(known_means(value, 1)) for name, value in drawn.items()}
     return found, mean
 
 
@@ -133,16 +135,3 @@ def gap(
         "intervals": {name: bounds(drawn[name] @ [1, -1]) for name in ("r10", "map10")},
         "to_english": ratios,
     }
-
-
-def _row_means(values: Floats) -> Floats:
-    """Means over the columns that have a value, float64 [rows]; NaN where none has."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means: Floats = np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
-    return means
-
-
-def _mean(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -91,13 +92,7 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
 
 def known_names(encoder: Encoder) -> Translate:
     """Finds what a search would ask instead of a text: names in languages that the model takes."""
-    lines, taken = read_lines(), encoder.card.text.languages
-
-    def named(text: str, tag: str) -> dict[str, str]:
-        found = translations(text, tag, lines).items()
-        return {name: words for name, words in found if not taken or name in taken}
-
-    return named
+    return partial(translations, lines=read_lines(), taken=encoder.card.text.languages)
 
 
 def fuse_means(questions: Questions) -> Questions:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from atri_cli.consistency import quality
 from atri_cli.consistency.agreement import Agreement, agree
-from atri_cli.consistency.bootstrap import Bootstrap
+from atri_cli.consistency.bootstrap import Bootstrap, known_mean, known_means
 from atri_cli.consistency.gallery import Place
 from atri_cli.consistency.questions import Questions
 from atri_cli.consistency.ranking import Rankings
@@ -90,7 +90,7 @@ def build(
     for place, tag in enumerate(languages):
         document["per_language"].setdefault(tag, {})
         document["per_language"][tag] |= {
-            name: _mean(own[name][:, place]) for name in ("overlap", "cosine")
+            name: known_mean(own[name][:, place]) for name in ("overlap", "cosine")
         }
     chance = quality.chance_variance(ranks, counts, gallery)
     document["queries"] = [
@@ -141,10 +141,10 @@ def _agreements(
 
 def _overall(pairs: Pairs, pools: Sequence[Agreement | None], draws: Bootstrap) -> dict[str, Any]:
     """Means over rows of the mean over each row's pairs of languages, with intervals."""
-    rows = {name: _row_means(values) for name, values in pairs.items()}
+    rows = {name: known_means(values, (1, 2)) for name, values in pairs.items()}
     rows["pool_variance"] = np.array([one.variance if one else np.nan for one in pools])
     rows["pool_std"] = np.array([one.std if one else np.nan for one in pools])
-    found: dict[str, Any] = {name: _mean(values) for name, values in rows.items()}
+    found: dict[str, Any] = {name: known_mean(values) for name, values in rows.items()}
     found["intervals"] = {name: draws.interval(values) for name, values in rows.items()}
     found["rows"] = sum(one is not None for one in pools)
     return found
@@ -161,7 +161,7 @@ def _pair_list(
             found.append(
                 {
                     "languages": [first, languages[other]],
-                    **{name: _mean(values[:, one, other]) for name, values in pairs.items()},
+                    **{name: known_mean(values[:, one, other]) for name, values in pairs.items()},
                     "rank_difference": float(apart.mean()) if apart.size else float("nan"),
                     "rows": int((~np.isnan(pairs["overlap"][:, one, other])).sum()),
                 }
@@ -171,12 +171,7 @@ def _pair_list(
 
 def _with_others(pairs: Pairs) -> Pairs:
     """Each language's mean with the other languages of the row, float64 [rows, K]."""
-    found = {}
-    for name, values in pairs.items():
-        known = ~np.isnan(values)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found[name] = np.where(known, values, 0.0).sum(axis=2) / known.sum(axis=2)
-    return found
+    return {name: known_means(values, 2) for name, values in pairs.items()}
 
 
 def _asked(questions: Questions, row: int) -> list[tuple[int, str]]:
@@ -211,7 +206,7 @@ def _row_agreement(
     mine = {name: values[row] for name, values in own.items()}
     return {
         "agreement": {
-            **{name: _mean(values) for name, values in mine.items()},
+            **{name: known_mean(values) for name, values in mine.items()},
             "pool_variance": pool.variance if pool else float("nan"),
         },
         "outlier": _outlier(_asked(questions, row), ranks, mine),
@@ -278,16 +273,3 @@ def _disagreement(query: Mapping[str, Any]) -> tuple[float, float, str]:
         overlap if overlap is not None else 2.0,
         query["id"],
     )
-
-
-def _row_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    known = ~np.isnan(values)
-    count = known.sum(axis=(1, 2))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        total: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis=(1, 2)) / count
-    return total
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")

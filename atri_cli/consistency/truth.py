@@ -6,7 +6,6 @@ import bisect
 import fnmatch
 import os
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from atri_cli.errors import UsageError
+from atri_cli.library.filtering import composed
 from atri_cli.library.store import Store
 from atri_cli.queryfile import QueryRow
 
@@ -102,7 +102,7 @@ class _Names:
     def find(self, pattern: str) -> tuple[int, ...]:
         """Ids of the files, ascending."""
         if pattern not in self._known:
-            self._known[pattern] = self._find(_composed(os.path.expanduser(pattern)))
+            self._known[pattern] = self._find(composed(os.path.expanduser(pattern)))
         return self._known[pattern]
 
     def _find(self, pattern: str) -> tuple[int, ...]:
@@ -115,7 +115,7 @@ class _Sorted:
     """Names in one long text, each between zeros, so that a part of one is found at once."""
 
     def __init__(self, rows: Sequence[tuple[bytes, int]]) -> None:
-        pairs = sorted((_composed(os.fsdecode(name)), number) for name, number in rows)
+        pairs = sorted((composed(os.fsdecode(name)), number) for name, number in rows)
         self._names = [name for name, _ in pairs]
         self._ids = [number for _, number in pairs]
         self._text = "\0".join(["", *self._names, ""])
@@ -144,7 +144,3 @@ class _Sorted:
                 found.add(self._ids[place])
             start = self._text.find(part, self._starts[place + 1])
         return found
-
-
-def _composed(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -67,16 +67,16 @@ def _names(folder: bytes) -> frozenset[bytes]:
 def _glob_test(filters: Filters) -> Callable[[bytes, bytes], bool]:
     if not filters.paths:
         return lambda _root, _path: True
-    patterns = [re.compile(fnmatch.translate(_composed(glob))) for glob in filters.paths]
+    patterns = [re.compile(fnmatch.translate(composed(glob))) for glob in filters.paths]
 
     def matches(root: bytes, path: bytes) -> bool:
-        relative = _composed(os.fsdecode(path))
-        absolute = _composed(os.path.join(os.fsdecode(root), os.fsdecode(path)))
+        relative = composed(os.fsdecode(path))
+        absolute = composed(os.path.join(os.fsdecode(root), os.fsdecode(path)))
         return any(one.match(relative) or one.match(absolute) for one in patterns)
 
     return matches
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
     """One spelling of an accented name: macOS stores e + accent where people type é."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)

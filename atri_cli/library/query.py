@@ -68,9 +68,8 @@ def expanded(parts: Sequence[QueryPart], languages: Sequence[str] = ()) -> list[
     found = []
     for part in parts:
         if part.text is not None and not part.also:
-            named = translations(part.text, part.lang).items()
-            also = tuple(pair for pair in named if not languages or pair[0] in languages)
-            found.append(replace(part, also=also))
+            named = translations(part.text, part.lang, taken=languages)
+            found.append(replace(part, also=tuple(named.items())))
         else:
             found.append(part)
     return found

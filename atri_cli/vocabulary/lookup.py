@@ -37,7 +37,12 @@ Lines = Mapping[str, Sequence[Sequence[str]]]
 """Key → the cells of each line that begins with it."""
 
 
-def translations(text: str, lang: str | None = None, lines: Lines | None = None) -> dict[str, str]:
+def translations(
+    text: str,
+    lang: str | None = None,
+    lines: Lines | None = None,
+    taken: Sequence[str] = (),
+) -> dict[str, str]:
     """What the sound that a text names is called in each core language.
 
     Names only, and the core languages only: longer phrases and the other languages, in which models
@@ -47,6 +52,7 @@ def translations(text: str, lang: str | None = None, lines: Lines | None = None)
         text: a query, in any language of the vocabulary; words may stand in another order.
         lang: the tag of its language, when it is known.
         lines: from `read_lines`, for many texts; without it the file is searched.
+        taken: languages that the model takes; none is any.
 
     Returns:
         Name by language; empty when the text as a whole is not known, or names different sounds in
@@ -56,7 +62,8 @@ def translations(text: str, lang: str | None = None, lines: Lines | None = None)
     for words in dict.fromkeys((text, bare)):
         name = _concept(words, vocabulary_language(lang) if lang else "", lines)
         if name:
-            return dict(zip(CORE, _find("=" + name, lines)[0], strict=True))
+            named = zip(CORE, _find("=" + name, lines)[0], strict=True)
+            return {tag: words for tag, words in named if not taken or tag in taken}
     return {}
 
 
