@@ -48,7 +48,7 @@ def test_prepare(raw: str, ready: str) -> None:
 
 
 def test_prepare_with_the_facts_of_a_card() -> None:
-    assert prepare(" STRASSE  Straße", lowercase=True, prefix="query: ") == "query: strasse strasse"
+    assert prepare(" STRASSE  Straße", lowercase=True, prefix="query: ") == "query: strasse straße"
 
 
 @given(st.text(), st.booleans())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from train.gather import join_processes, leave_processes, rank, wait_for_all
 from train.interpolate import SHARES, best_share, weights_of
 from train.losses import LOSSES, get_loss
 from train.memory import estimate
-from train.model import save_model
+from train.opening import MODEL
 from train.plan import TrainPlan, choose_device
-from train.request import CARD, MODEL, Request, open_model
+from train.request import Request, open_towers
 from train.scoring import evaluate, validation_score
+from train.torchmodel import save_torch_model
 from train.towers.freezing import count_parameters
 from train.trainer import Progress, Score, Trainer, load_best
 from train.types import Tell
@@ -49,7 +51,8 @@ class Run:
         self.request, self.plan = request, request.plan
         get_loss(self.plan.loss)
         self.device, self.device_why = choose_device(self.plan.device, self.plan.precision)
-        self.base = open_model(request)
+        self.towers = open_towers(request)
+        self.towers.to(self.device)
         found = load_data(request.data, request.settings, self.plan.languages, request.cache)
         self.data = self._readable(found, tell)
         self._check_folder()
@@ -58,7 +61,7 @@ class Run:
     def _readable(self, found: Data, tell: Tell) -> Data:
         """The clips whose sound can be read."""
         with native_stderr_silenced():
-            kept, problems = self.base.towers.prepare(found.all, tell)
+            kept, problems = self.towers.prepare(found.all, tell)
         for error in problems:
             reason = f"cannot be read ({error.reason})"
             found.without[reason] = found.without.get(reason, 0) + 1
@@ -76,7 +79,7 @@ class Run:
 
     def facts(self) -> Pairs:
         """Everything a run will do, before it does."""
-        data, plan, towers = self.data, self.plan, self.base.towers
+        data, plan, towers = self.data, self.plan, self.towers
         trained, frozen = count_parameters(towers)
         captions = {
             tag: sum(bool(c.captions.get(tag)) for c in data.train) for tag in plan.languages
@@ -90,7 +93,7 @@ class Run:
             ("captions", sources),
             *((("left out", f"{n:,} {reason}")) for reason, n in data.without.items()),
             ("languages", ", ".join(f"{tag} {count:,}" for tag, count in captions.items())),
-            ("model", f"{self.base.name}, vectors of {towers.dim} numbers"),
+            ("model", f"{self.towers.model.card.name}, vectors of {towers.dim} numbers"),
             ("trained", f"{trained:,} parameters of {trained + frozen:,}{self._frozen_words()}"),
             ("memory", self._memory_words()),
             ("device", f"{self.device}: {self.device_why}"),
@@ -106,7 +109,7 @@ class Run:
         return ", ".join(f"{n:,} {name}" for n, name in zip(counts, names, strict=True))
 
     def _frozen_words(self) -> str:
-        freezing = self.base.towers.freezing
+        freezing = self.towers.freezing
         words = {"all": "frozen but for its head", "none": "trained as a whole"}
         said = [
             f"{name} {words.get(str(how), f'trained from its last {how} blocks on')}"
@@ -115,7 +118,7 @@ class Run:
         return f" ({', '.join(said)})"
 
     def _memory_words(self) -> str:
-        size = estimate(self.base.towers, self.plan, self.data.train)
+        size = estimate(self.towers, self.plan, self.data.train)
         return f"about {size / 1e6:,.0f} MB for a step with {len(self.plan.languages)} languages"
 
     def warnings(self) -> list[str]:
@@ -137,7 +140,7 @@ class Run:
     def _check_folder(self) -> None:
         out = self.request.out
         now = {
-            "model": self.base.name,
+            "model": self.towers.model.card.name,
             "freeze": [str(self.request.freezing.audio), str(self.request.freezing.text)],
             "data": self.data.digest,
         }
@@ -175,12 +178,11 @@ class Run:
         Raises:
             AtriError: the loss is not finite, or the disk is full; the last checkpoint is whole.
         """
-        out, towers, plan = self.request.out, self.base.towers, self.plan
+        out, towers, plan = self.request.out, self.towers, self.plan
         if rank() == 0:
             with saving("the run", out):
                 _write_json(out / RUN, self.identity)
         held = self.data.test or self.data.validation
-        towers.to(self.device)
         before = evaluate(towers, held, plan.languages) if held else None
         begin = weights_of(towers)
         score = validation_score(self.data.validation, plan.languages)
@@ -205,29 +207,27 @@ class Run:
 
     def _mixed(self, begin: dict[str, Tensor], score: Score | None) -> float:
         """Bring back some of what was before; the share of what was learnt."""
-        towers, asked = self.base.towers, self.request.share
+        towers, asked = self.towers, self.request.share
         shares = SHARES if asked is None else (asked,)
         if score is None and asked is None:
             return 1.0
         return best_share(towers, begin, lambda: score(towers)["score"] if score else 0, shares)
 
     def _save(self, after: dict[str, Any] | None) -> None:
-        towers, folder = self.base.towers.cpu(), self.request.out / MODEL
+        model, folder = self.towers.cpu().model, self.request.out / MODEL
         quality = {}
         if after:
             quality["held out"] = (
                 f"R@10 {after['t2a']['mean']['r10']:.2f} of {after['queries']} queries in "
                 f"{len(after['t2a']['languages'])} languages over {after['clips']} sounds"
             )
-        card = {
-            **self.base.card,
-            "name": self.request.out.name,
-            "revision": f"{self.base.card['revision']}+{self.plan.loss}",
-            "quality": quality,
-        }
+        made = replace(model, trained=True).called(
+            name=self.request.out.name,
+            revision=f"{model.card.revision}+{self.plan.loss}",
+            quality=quality,
+        )
         with saving("the model", folder, RESUME):
-            save_model(folder, self.base.shape, towers.audio, towers.text, towers.tokenizer)
-            _write_json(folder / CARD, card)
+            save_torch_model(made, folder)
 
 
 def _loss_words(plan: TrainPlan) -> str:

@@ -6,18 +6,26 @@ Folder: `audio.safetensors`, `text.safetensors`, `tokenizer.model`, `model.json`
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from atri_cli.encoders.card import AudioTower as AudioFacts
 from train.align import AudioHead
 from train.phrasetokens import by_length, pad
 from train.towers.audio import AudioNet, features
+from train.towers.freezing import Freeze
 from train.towers.mel import SAMPLE_RATE, LogMel
 from train.towers.text import TextNet, TextShape
+from train.towers.tower import Tower
+
+HEARING = AudioFacts("", "", SAMPLE_RATE, segment_seconds=5.0, hop_seconds=4.0, min_seconds=1.0)
+"""How its audio tower is fed; its files are not known yet."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class ModelShape:
     dim: int = 256
 
 
-class AudioTower(nn.Module):
+class AudioTower(Tower):
     """Waveform float32 [batch, samples] at 32 kHz → unit vectors float32 [batch, dim]."""
 
     def __init__(self, shape: ModelShape) -> None:
@@ -41,26 +49,51 @@ class AudioTower(nn.Module):
         self.net = AudioNet(shape.widen, shape.widen_tail)
         self.head = AudioHead(shape.head_inputs, shape.head_hidden, 0.0, shape.dim)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        found: Tensor = self.head(features(*self.net(self.mel(waveform))))
+    def pooled(self, waveform: Tensor) -> Tensor:
+        return features(*self.net(self.mel(waveform)))
+
+    def unit(self, pooled: Tensor) -> Tensor:
+        found: Tensor = self.head(pooled)
         return found
 
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.unit(self.pooled(waveform))
 
-class TextTower(TextNet):
+
+class TextTower(TextNet, Tower):
     """Ids and mask int64 [batch, tokens] → unit vectors float32 [batch, dim].
 
     As in alignment, the pooled vector is brought to unit length before the last linear map.
     """
 
+    HEAD = "project"
+
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return F.normalize(self.encode(self.embed(input_ids), attention_mask), dim=-1)
+
+    def unit(self, pooled: Tensor) -> Tensor:
+        return F.normalize(self.project(pooled), dim=-1)
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        pooled = self.encode(self.embed(input_ids), attention_mask)
-        return F.normalize(self.project(F.normalize(pooled, dim=-1)), dim=-1)
+        return self.unit(self.pooled(input_ids, attention_mask))
+
+    def freeze(self, how: Freeze) -> None:
+        """Freeze the network; the tokens stay: rare words keep their vectors, the table 4 bits."""
+        super().freeze(how)
+        self.tokens.requires_grad_(False)
 
 
 def save_model(
     folder: Path, shape: ModelShape, audio: AudioTower, text: TextTower, tokenizer: bytes
 ) -> None:
     """Write a model folder; each file by rename, `model.json` last."""
+    write_folder(folder, asdict(shape), audio, text, tokenizer)
+
+
+def write_folder(
+    folder: Path, facts: Mapping[str, Any], audio: Tower, text: Tower, tokenizer: bytes
+) -> None:
+    """Write the files of a model of any architecture; `facts` go into `model.json`, last."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,8 +105,7 @@ def save_model(
         finally:
             part.unlink(missing_ok=True)
     (folder / "tokenizer.model").write_bytes(tokenizer)
-    facts = {"sample_rate": SAMPLE_RATE, **asdict(shape)}
-    (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / "model.json").write_text(json.dumps(dict(facts), indent=1) + "\n")
 
 
 def load_model(folder: Path) -> tuple[ModelShape, AudioTower, TextTower]:
@@ -86,8 +118,8 @@ def load_model(folder: Path) -> tuple[ModelShape, AudioTower, TextTower]:
     from safetensors.torch import load_file
 
     facts = json.loads((folder / "model.json").read_text())
-    facts.pop("sample_rate")
-    shape = ModelShape(**{**facts, "text": TextShape(**facts["text"])})
+    sizes = {name: value for name, value in facts.items() if name not in ("kind", "sample_rate")}
+    shape = ModelShape(**{**sizes, "text": TextShape(**facts["text"])})
     audio, text = AudioTower(shape), TextTower(shape.text)
     audio.load_state_dict(load_file(folder / "audio.safetensors"))
     text.load_state_dict(load_file(folder / "text.safetensors"))

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from sentencepiece import SentencePieceProcessor
-
-from atri_cli.encoders.card import CARD_FILE, ModelCard, load_card
-from atri_cli.encoders.registry import find_model
-from atri_cli.errors import ModelError, UsageError
+from atri_cli.errors import UsageError
 from atri_cli.settings import Settings
-from train.embedded import load_embedded
-from train.minitowers import Freezing, MiniTowers
-from train.model import AudioTower, ModelShape, TextTower, load_model
+from train.freezing import Freezing
+from train.modeltowers import ModelTowers
+from train.opening import open_torch_model
 from train.plan import TrainPlan
 from train.towers.freezing import checkpoint_blocks
-
-MODEL = "model"
-CARD = "facts.json"
 
 
 @dataclass(frozen=True)
 class Request:
     """What was asked for.
 
-    `data` is empty for the library's own sounds; `model` is a name, an installed model's folder or
-    one that an earlier run wrote; `threads` None leaves torch as it is; `share` of what was learnt
+    `data` is empty for the library's own sounds; `model`: see `train.opening`; `threads` None leaves torch as it is; `share` of what was learnt
     in the result, None for what validation likes best; `recompute`: blocks run twice
     (`train.towers.freezing.checkpoint_blocks`).
 
@@ -54,67 +44,17 @@ class Request:
             raise UsageError(f"The share cannot be {self.share}.", hint="Give 0 to 1.")
 
 
-@dataclass(frozen=True)
-class Base:
-    """The model that a run starts from."""
-
-    name: str
-    shape: ModelShape
-    towers: MiniTowers
-    card: dict[str, Any]
-
-
-def open_model(request: Request) -> Base:
-    """The model a run starts from: an installed one, or a folder that a run wrote.
+def open_towers(request: Request) -> ModelTowers:
+    """The model that a run starts from.
 
     Raises:
-        ModelError: no such model, or not of atri-mini's architecture.
+        ModelError: there is no such model, or it cannot be trained.
+        UsageError: it has no code for a language of the plan, or not so many blocks to train.
     """
-    folder = Path(request.model).expanduser()
-    inner = folder / MODEL if (folder / MODEL / "model.json").is_file() else folder
-    if (inner / "model.json").is_file():
-        return _own(inner, request)
-    if folder.is_dir() and not (folder / CARD_FILE).is_file():
-        raise ModelError(
-            f"`{folder}` holds no model that can be trained.",
-            why=f"It has neither `model.json` nor `{CARD_FILE}`.",
-            hint="Take `atri-mini`, or a folder that `atri train` wrote.",
-        )
-    card = find_model(request.model, request.settings)
-    shape, audio, text, tokenizer = load_embedded(load_card(card.folder))
-    towers = _towers(audio, text, tokenizer, request)
-    return Base(card.name, shape, towers, _card_facts(card))
-
-
-def _own(folder: Path, request: Request) -> Base:
-    try:
-        shape, audio, text = load_model(folder)
-        tokenizer = (folder / "tokenizer.model").read_bytes()
-        SentencePieceProcessor(model_proto=tokenizer)  # captions may be cached, and not need it yet
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except Exception as error:  # whatever damaged files lead their readers to
-        raise ModelError(
-            f"The model in `{folder}` cannot be read.",
-            why=f"{str(error).splitlines()[0] if str(error) else type(error).__name__}.",
-            hint="Train it again, or take `atri-mini`.",
-        ) from error
-    towers = _towers(audio, text, tokenizer, request)
-    return Base(card["name"], shape, towers, card)
-
-
-def _towers(audio: AudioTower, text: TextTower, tokenizer: bytes, request: Request) -> MiniTowers:
-    towers = MiniTowers(audio, text, tokenizer, request.cache, freezing=request.freezing)
+    model = open_torch_model(request.model, request.settings, seed=request.plan.seed)
+    towers = ModelTowers(model, request.cache, freezing=request.freezing)
+    towers.require_languages(request.plan.languages)
     if request.recompute:
-        checkpoint_blocks(audio.net)
-        checkpoint_blocks(text)
+        checkpoint_blocks(model.audio)
+        checkpoint_blocks(model.text)
     return towers
-
-
-def _card_facts(card: ModelCard) -> dict[str, Any]:
-    return {
-        "name": card.name,
-        "revision": card.revision,
-        "languages": list(card.text.languages),
-        "licences": card.licences,
-        "quality": {},
-    }

@@ -43,6 +43,7 @@ class TextTower:
     tokenizer_rule: str
     max_tokens: int
     lowercase: bool = False
+    strip: str = ""
     prefix: str = ""
     languages: tuple[str, ...] = ()
     language_codes: tuple[str, ...] = ()
@@ -67,11 +68,14 @@ class ModelCard:
     @property
     def pipeline_id(self) -> str:
         """16 hex digits: a hash of everything that changes an audio or text vector."""
+        text = asdict(self.text)
+        if not self.text.strip:
+            del text["strip"]  # cards are older than this fact, and libraries keep their id
         facts = {
             "dim": self.dim,
             "precision": self.precision,
             "audio": asdict(self.audio),
-            "text": asdict(self.text),
+            "text": text,
         }
         canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

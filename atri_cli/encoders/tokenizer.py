@@ -31,16 +31,19 @@ _NLLB_PAD, _NLLB_END, _NLLB_SHIFT = 0, 3, 1
 _NOT_TEXT = ("Cc", "Cs")
 
 
-def prepare(text: str, *, lowercase: bool = False, prefix: str = "") -> str:
+def prepare(text: str, *, lowercase: bool = False, strip: str = "", prefix: str = "") -> str:
     """The text a tokenizer sees.
 
-    In this order: Unicode NFKC; control characters and lone surrogates become spaces; runs of
-    white space become one space, none at the ends; case folding if `lowercase`; `prefix` in front.
+    In this order: Unicode NFKC; lower case if `lowercase`; control characters, lone surrogates and
+    the characters of `strip` become spaces; runs of white space become one space, none at the ends;
+    `prefix` in front.
     """
     text = unicodedata.normalize("NFKC", text)
     if lowercase:
-        text = unicodedata.normalize("NFKC", text.casefold())
-    text = "".join(" " if unicodedata.category(char) in _NOT_TEXT else char for char in text)
+        text = unicodedata.normalize("NFKC", text.lower())
+    text = "".join(
+        " " if char in strip or unicodedata.category(char) in _NOT_TEXT else char for char in text
+    )
     return prefix + " ".join(text.split())
 
 
@@ -76,7 +79,9 @@ class Tokenizer:
         """
         facts = self._card.text
         tag = languages.canonical(lang) if lang else None
-        ready = prepare(text, lowercase=facts.lowercase, prefix=facts.prefix)
+        ready = prepare(
+            text, lowercase=facts.lowercase, strip=facts.strip, prefix=facts.prefix
+        )
         room = facts.max_tokens - 2
         pieces: list[int] = self._pieces.encode(ready)[:room]
         if self._rule == "xlmr":
@@ -95,6 +100,14 @@ class Tokenizer:
                 return languages.nllb_code(guess, codes)
         return codes[0]
 
+    def check(self) -> None:
+        """Read the tokenizer file now.
+
+        Raises:
+            ModelError: it is missing or damaged.
+        """
+        assert self._pieces
+
     def batch(
         self, texts: Sequence[str], lang: str | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -103,7 +116,10 @@ class Tokenizer:
         Returns:
             int64 [n, tokens] twice; the mask is 1 for tokens and 0 for padding.
         """
-        rows = [self.encode(text, lang) for text in texts]
+        return self.pad([self.encode(text, lang) for text in texts])
+
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of ids padded on the right, and their mask: int64 [n, longest] twice."""
         width = max(map(len, rows), default=0)
         ids = np.full((len(rows), width), self.pad_id, np.int64)
         mask = np.zeros((len(rows), width), np.int64)

@@ -85,7 +85,8 @@ class LogMel(nn.Module):
     There is a frame every 320 samples, 1 + (samples - 1) // 320 in all. Values are
     (log(power + 1e-5) + 4.5) / 5. Needs more than 400 samples (reflected edges).
 
-    Time is the last dimension throughout, so that each product is one over all frames.
+    Time is the last dimension throughout, so that each product is one over all frames. Under
+    autocast it stays in float32.
     """
 
     window: Tensor
@@ -115,6 +116,10 @@ class LogMel(nn.Module):
         return frames * self.window
 
     def forward(self, waveform: Tensor) -> Tensor:
+        with torch.autocast(waveform.device.type, enabled=False):
+            return self._log_mel(waveform.float())
+
+    def _log_mel(self, waveform: Tensor) -> Tensor:
         samples = torch.unflatten(self._frames(waveform), 1, (COLUMNS, RADIX)).flatten(2)
         spectra = torch.unflatten(self.first @ samples, 2, (RADIX, -1))
         spectra = torch.unflatten(spectra, 1, (HALF, 2)).flatten(2, 3)
