@@ -18,23 +18,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from atri_cli.errors import ModelError
-from train.towers.ced import (
-    CED_SHAPES,
-    HOP,
-    LONGEST,
-    SHORTEST,
-    WINDOW,
-    Ced,
-    CedMel,
-    CedShape,
-    load_ced,
-    window_starts,
-)
+from train.towers.ced import CED_SHAPES, Ced, CedShape, load_ced
+from train.towers.decibels import HOP, DecibelMel
 from train.towers.freezing import count_parameters
+from train.towers.patches import WINDOW, window_starts
 
 torch.set_num_threads(1)
 
 SHAPE = CedShape(width=12, heads=3, layers=2)
+SHORTEST, LONGEST = Ced.patching.shortest_samples, Ced.patching.longest_samples
 Weights = dict[str, Tensor]
 Array = NDArray[np.float64]
 
@@ -175,13 +167,13 @@ def test_the_network_in_float64_is_exact(tmp_path: Path) -> None:
 @pytest.mark.parametrize("samples", [2400, 8000, 8159])
 def test_the_mel_is_the_direct_transform(samples: int) -> None:
     waveform = noise(samples)
-    found = CedMel()(waveform[None])[0].numpy()
+    found = DecibelMel()(waveform[None])[0].numpy()
     np.testing.assert_allclose(found, slow_mel(waveform.double().numpy()), atol=2e-3)
 
 
 def test_a_loud_neighbour_does_not_lift_a_quiet_clip() -> None:
     quiet, loud = 1e-6 * noise(4000, 1), 100 * noise(4000, 2)
-    mel = CedMel()
+    mel = DecibelMel()
     both = mel(torch.stack([quiet, loud]))
     torch.testing.assert_close(both[0], mel(quiet[None])[0], rtol=0, atol=1e-3)
     assert both[0].max() < both[1].max() - 120
@@ -189,13 +181,13 @@ def test_a_loud_neighbour_does_not_lift_a_quiet_clip() -> None:
 
 def test_mel_values_stay_within_the_range() -> None:
     waveform = torch.cat([100 * noise(4000), torch.zeros(4000)])
-    mel = CedMel()(waveform[None])
+    mel = DecibelMel()(waveform[None])
     assert mel.max() - mel.min() == pytest.approx(120, abs=1e-4)
-    assert torch.all(CedMel()(torch.zeros(1, 4000)) == -100)
+    assert torch.all(DecibelMel()(torch.zeros(1, 4000)) == -100)
 
 
 def test_the_mel_exports_with_any_length() -> None:
-    mel = CedMel()
+    mel = DecibelMel()
     batch = torch.export.Dim("batch", min=1, max=64)
     samples = torch.export.Dim("samples", min=SHORTEST, max=LONGEST)
     example = (torch.stack([noise(5121), noise(5121, 1)]),)
