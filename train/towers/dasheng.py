@@ -15,9 +15,10 @@ class Dasheng(PatchTower):
     """Waveform float32 [batch, samples] at 16 kHz → embedding [batch, width], not of unit length.
 
     A clip of less than 480 samples (one patch) is filled up with zeros. One of more than 161,279
-    is heard through windows of 10 s (`PatchTower`). There GLAP's code of 2025 fills the
-    spectrogram up to whole pieces of 10.08 s, so that a clip of 10.1 s is half silence to it, and
-    the code that trained it lets a piece count by its length; up to 10.08 s all three agree.
+    is heard through windows of 10 s (`PatchTower`): there `glap_model` 0.0.13 fills the normalised
+    spectrogram up to whole pieces of 10.08 s, so that half of a clip of 10.1 s is filling to it,
+    and 0.0.11, which is nearer to the training, weighs each piece by its length. Up to 161,279
+    samples all three agree.
     """
 
     patching = Patching(bands=64, frames=4, longest=1008)

@@ -22,7 +22,7 @@ from train.towers.dasheng import DASHENG_SHAPES, Dasheng
 from train.towers.heads import ProjectionHead
 from train.towers.layouts import fill, read_weights
 from train.towers.patches import UNUSED, TowerShape
-from train.towers.sizes import length, sonar_shape, tower_shape
+from train.towers.sizes import HEAD_WIDTH, length, sonar_shape, tower_shape
 from train.towers.sonar import M2M_EMBEDDINGS, SonarText
 
 AUDIO, TEXT = "audio_encoder.", "text_encoder."
@@ -110,7 +110,7 @@ class Whole(nn.Module):
         raise NotImplementedError
 
 
-class MlClap(Whole):
+class MLCLAP(Whole):
     """ML-CLAP: the temperature that it learnt, captions in lower case without punctuation."""
 
     def __init__(self, weights: Mapping[str, Tensor], inside: str) -> None:
@@ -123,7 +123,7 @@ class MlClap(Whole):
         )
 
 
-class Glap(Whole):
+class GLAP(Whole):
     """GLAP: captions as they are.
 
     Its temperature was the loss's and is not in the file: tau follows its code, which scores by
@@ -138,7 +138,7 @@ class Glap(Whole):
         return Published(*self.parts, tau=0.01, lowercase=False, strip="", tag="eng_Latn")
 
 
-NAMES: dict[type[MlClap | Glap], str] = {MlClap: "ML-CLAP", Glap: "GLAP"}
+NAMES: dict[type[MLCLAP | GLAP], str] = {MLCLAP: "ML-CLAP", GLAP: "GLAP"}
 
 
 def load_published(path: Path) -> Published:
@@ -159,7 +159,7 @@ def load_ml_clap(path: Path) -> Published:
     Raises:
         ModelError: as `load_published`.
     """
-    return _load(path, MlClap)
+    return _load(path, MLCLAP)
 
 
 def load_glap(path: Path) -> Published:
@@ -171,10 +171,10 @@ def load_glap(path: Path) -> Published:
     Raises:
         ModelError: as `load_published`.
     """
-    return _load(path, Glap)
+    return _load(path, GLAP)
 
 
-def _load(path: Path, wanted: type[MlClap | Glap] | None) -> Published:
+def _load(path: Path, wanted: type[MLCLAP | GLAP] | None) -> Published:
     with torch.serialization.safe_globals(PATHS):
         weights = read_weights(path)
     kind = _kind(weights, path)
@@ -187,10 +187,20 @@ def _load(path: Path, wanted: type[MlClap | Glap] | None) -> Published:
     weights = {key: value for key, value in weights.items() if not key.startswith(unused)}
     with torch.device("meta"):
         whole = kind(weights, inside)
-    found = fill(whole, weights, path).eval().published()
+    _require_even_heads(whole, path)
+    for part in fill(whole, weights, path).parts:
+        part.eval()
+    found = whole.published()
     if not (math.isfinite(found.tau) and found.tau > 0):
         raise ModelError(f"`temperature` in `{path}` is {found.tau}, not above 0.")
     return found
+
+
+def _require_even_heads(whole: Whole, path: Path) -> None:
+    for shape in (whole.parts[0].shape, whole.parts[2].shape):
+        if shape.width % (2 * shape.heads):
+            what = f"A tower in `{path}` is {shape.width} wide."
+            raise ModelError(what, why=f"That does not divide into heads of {HEAD_WIDTH}.")
 
 
 def _under(weights: Mapping[str, Tensor], before: str) -> dict[str, Tensor]:
@@ -198,15 +208,15 @@ def _under(weights: Mapping[str, Tensor], before: str) -> dict[str, Tensor]:
     return {key[len(before) :]: value for key, value in weights.items() if key.startswith(before)}
 
 
-def _kind(weights: Mapping[str, Tensor], path: Path) -> type[MlClap | Glap]:
-    """Which of the two it is: the temperature is ML-CLAP's, patches over all bands are GLAP's."""
+def _kind(weights: Mapping[str, Tensor], path: Path) -> type[MLCLAP | GLAP]:
+    """Which of the two it is: the temperature and square patches are ML-CLAP's."""
     if not any(key.startswith((AUDIO, TEXT)) for key in weights):
         what = f"`{path}` holds {_alone(weights)}, not a whole model."
         raise ModelError(what, hint=f"Fetch one with {PULL}.")
     if "temperature" in weights:
-        return MlClap
+        return MLCLAP
     patches = (value.shape[-2:] for key, value in weights.items() if key.endswith(PATCH))
-    return Glap if any(patch != (16, 16) for patch in patches) else MlClap
+    return MLCLAP if any(patch == (16, 16) for patch in patches) else GLAP
 
 
 def _alone(weights: Mapping[str, Tensor]) -> str:
