@@ -17,7 +17,7 @@ class Dasheng(PatchTower):
     A clip of less than 480 samples (one patch) is filled up with zeros. One of more than 161,279
     is heard through windows of 10 s (`PatchTower`): there `glap_model` 0.0.13 fills the normalised
     spectrogram up to whole pieces of 10.08 s, so that half of a clip of 10.1 s is filling to it,
-    and 0.0.11, which is nearer to the training, weighs each piece by its length. Up to 161,279
+    and 0.0.11, the code at the time of the weights, weighs each piece by its length. Up to 161,279
     samples all three agree.
     """
 
