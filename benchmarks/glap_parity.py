@@ -175,7 +175,7 @@ def main() -> int:
     """Compare, print, and say by the exit code whether all is within its limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ml-clap", type=Path, metavar="DIR", help="a clone of its repository")
-    parser.add_argument("--full", action="store_true", help="SONAR at its full size, 10 GB")
+    parser.add_argument("--full", action="store_true", help="SONAR at its full size, 11 GB")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
