@@ -8,6 +8,7 @@ endif
 
 VENV := .venv
 DEMO_VENV := .venv-demo
+GLAP_VENV := .venv-glap
 BIN := $(VENV)/bin
 PACKAGES := atri_cli train export
 SOURCES := $(shell find $(PACKAGES) -type f ! -name '*.pyc')
@@ -19,7 +20,7 @@ export HNSWLIB_NO_NATIVE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint demo bench eval page train-mini docs clean check-machine
+.PHONY: help test lint demo bench eval page test-glap train-mini docs clean check-machine
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +45,9 @@ eval: $(VENV)/.installed $(TEST_SOUNDS) ## quality on the test sounds (fetched w
 page: $(VENV)/.installed ## the page of atri consistency in a headless Chromium; ARGS="--pictures DIR"
 	$(BIN)/python -m benchmarks.browser $(ARGS)
 
+test-glap: $(GLAP_VENV)/.installed ## the towers against GLAP's public code, 6 GB of packages; ARGS="--ml-clap DIR"
+	$(GLAP_VENV)/bin/python -W ignore -m benchmarks.glap_parity $(ARGS)
+
 train-mini: $(VENV)/.installed ## train the embedded model, some hours; DATA=DIR SOUNDS=DIR
 	$(BIN)/python -m train --work .train $(if $(DATA),--data "$(DATA)") $(if $(SOUNDS),--sounds "$(SOUNDS)") $(ARGS)
 
@@ -52,7 +56,7 @@ docs: $(VENV)/.installed ## write docs/commands.md and the vocabulary's look-up 
 	$(BIN)/python -m atri_cli.vocabulary.lookup
 
 clean: ## remove environments, demo, caches
-	rm -rf $(VENV) $(DEMO_VENV) .demo .eval build dist *.egg-info
+	rm -rf $(VENV) $(DEMO_VENV) $(GLAP_VENV) .demo .eval build dist *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamps are written last: an environment whose making was interrupted is made again.
@@ -67,6 +71,12 @@ $(DEMO_VENV)/.installed: pyproject.toml constraints.txt README.md $(SOURCES) | c
 	test -x $(DEMO_VENV)/bin/pip || $(PYTHON) -m venv --clear $(DEMO_VENV)
 	rm -rf build
 	$(DEMO_VENV)/bin/pip install -qq -c constraints.txt ".[cpu]"
+	@touch $@
+
+# Its packages pin another torch than the project's.
+$(GLAP_VENV)/.installed: benchmarks/glap.txt
+	$(PYTHON) -m venv --clear $(GLAP_VENV)
+	$(GLAP_VENV)/bin/pip install -qq -r benchmarks/glap.txt
 	@touch $@
 
 $(TEST_SOUNDS): | $(VENV)/.installed

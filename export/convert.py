@@ -55,10 +55,15 @@ def to_onnx(
     program.save(str(path))
 
 
-def export_audio(tower: nn.Module, path: Path, min_samples: int) -> None:
-    """`waveform` float32 [batch, samples] → `embedding` float32 [batch, dim]."""
+def export_audio(
+    tower: nn.Module, path: Path, min_samples: int, max_samples: int = LONGEST_SAMPLES
+) -> None:
+    """`waveform` float32 [batch, samples] → `embedding` float32 [batch, dim].
+
+    CED and Dasheng export up to `patching.longest_samples`, what they hear in one go.
+    """
     batch = torch.export.Dim("batch", min=1, max=64)
-    samples = torch.export.Dim("samples", min=min_samples, max=LONGEST_SAMPLES)
+    samples = torch.export.Dim("samples", min=min_samples, max=max_samples)
     example = (torch.randn(2, min_samples * 2 + 321) * 0.1,)
     to_onnx(tower, example, path, ["waveform"], ({0: batch, 1: samples},))
 

@@ -613,6 +613,13 @@ def test_the_table_is_sound() -> None:
     )
 
 
+def test_glap_comes_from_where_its_own_code_takes_it() -> None:
+    """`glap_model.pretrained.PRETRAINED_CHECKPOINTS` of its version 0.0.13."""
+    [weights, tokenizer] = sources.find_source("glap").files
+    assert weights.url == "https://zenodo.org/records/15493136/files/glap_checkpoint.pt"
+    assert tokenizer == sources.find_source("sonar").files[1]
+
+
 def test_an_unknown_name(capsysbinary: Capture) -> None:
     done = pull(capsysbinary, name="ced-tinny")
     assert done.code == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
 from collections.abc import Callable
@@ -13,55 +12,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
 from atri_cli.errors import ModelError
-from train.towers.ced import (
-    CED_SHAPES,
-    HOP,
-    LONGEST,
-    SHORTEST,
-    WINDOW,
-    Ced,
-    CedMel,
-    CedShape,
-    load_ced,
-    window_starts,
-)
+from tests import patch_tools
+from tests.patch_tools import CED_PATCH, Array, Weights, noise, slow_mel, slow_tower
+from train.towers.ced import CED_SHAPES, Ced, CedShape, load_ced
+from train.towers.decibels import HOP, DecibelMel
 from train.towers.freezing import count_parameters
+from train.towers.patches import WINDOW, window_starts
 
 torch.set_num_threads(1)
 
 SHAPE = CedShape(width=12, heads=3, layers=2)
-Weights = dict[str, Tensor]
-Array = NDArray[np.float64]
+SHORTEST, LONGEST = Ced.patching.shortest_samples, Ced.patching.longest_samples
 
 
-def official(shape: CedShape = SHAPE, seed: int = 0) -> Weights:
-    """A random checkpoint under the published keys, tagging head and front end among them."""
-    width = shape.width
-    sizes = {"time_pos_embed": (1, width, 1, 63), "freq_pos_embed": (1, width, 4, 1)}
-    sizes |= {"front_end.0.spectrogram.window": (512,), "front_end.0.mel_scale.fb": (257, 64)}
-    sizes |= {f"init_bn.1.{name}": (64,) for name in ("weight", "bias", "running_mean")}
-    sizes |= {"patch_embed.proj.weight": (width, 1, 16, 16), "patch_embed.proj.bias": (width,)}
-    linear = {"attn.qkv": (3 * width, width), "attn.proj": (width, width)}
-    linear |= {"mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}
-    for block in (f"blocks.{number}" for number in range(shape.layers)):
-        for name, size in linear.items():
-            sizes |= {f"{block}.{name}.weight": size, f"{block}.{name}.bias": size[:1]}
-        sizes |= {f"{block}.{n}.{p}": (width,) for n in ("norm1", "norm2") for p in NORM}
-    sizes |= {f"{name}.{p}": (width,) for name in ("norm", "outputlayer.0") for p in NORM}
-    sizes |= {"outputlayer.1.weight": (527, width), "outputlayer.1.bias": (527,)}
-    torch.manual_seed(seed)
-    weights = {name: 0.3 * torch.randn(size) for name, size in sizes.items()}
-    weights["init_bn.1.running_var"] = 400 + torch.rand(64)
-    weights["init_bn.1.num_batches_tracked"] = torch.tensor(7)
-    return weights
-
-
-NORM = ("weight", "bias")
+def official(shape: CedShape = SHAPE) -> Weights:
+    return patch_tools.official(shape.width, shape.layers, CED_PATCH)
 
 
 def ported(weights: Weights) -> Weights:
@@ -79,70 +48,8 @@ def save(path: Path, weights: Weights) -> Path:
     return path
 
 
-def slow_mel(waveform: Array) -> Array:
-    """Decibels [64, frames], frame by frame and band by band."""
-    padded = np.pad(waveform, 256, mode="reflect")
-    window = 0.5 - 0.5 * np.cos(2 * math.pi * np.arange(512) / 512)
-    top = 2595 * math.log10(1 + 8000 / 700)
-    corners = [700 * (10 ** (step * top / 65 / 2595) - 1) for step in range(66)]
-    found = np.zeros((64, 1 + len(waveform) // HOP))
-    for frame in range(found.shape[1]):
-        power = np.abs(np.fft.rfft(padded[frame * HOP : frame * HOP + 512] * window)) ** 2
-        for band in range(64):
-            heights = np.interp(np.arange(257) * 31.25, corners[band : band + 3], [0.0, 1.0, 0.0])
-            found[band, frame] = 10 * math.log10(max(float(heights @ power), 1e-10))
-    return np.maximum(found, found.max() - 120)
-
-
-def slow_norm(x: Array, weights: dict[str, Array], name: str) -> Array:
-    centred = x - x.mean(-1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
-    return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
-
-
-def slow_attention(x: Array, weights: dict[str, Array], name: str, heads: int) -> Array:
-    """Head by head and query by query."""
-    width = x.shape[1] // heads
-    rows = x @ weights[f"{name}.qkv.weight"].T + weights[f"{name}.qkv.bias"]
-    mixed = np.zeros_like(x)
-    for head in range(heads):
-        query, key, value = (
-            rows[:, part * x.shape[1] + head * width :][:, :width] for part in range(3)
-        )
-        for place in range(len(x)):
-            scores = np.exp(key @ query[place] / math.sqrt(width))
-            mixed[place, head * width : (head + 1) * width] = scores @ value / scores.sum()
-    return mixed @ weights[f"{name}.proj.weight"].T + weights[f"{name}.proj.bias"]
-
-
-def slow_ced(waveform: Array, checkpoint: Weights, shape: CedShape = SHAPE) -> Array:
-    """Embedding [width] of one clip, straight from the published weights."""
-    w = {name: value.double().numpy() for name, value in checkpoint.items()}
-    mel = slow_mel(waveform).T - w["init_bn.1.running_mean"]
-    mel = mel / np.sqrt(w["init_bn.1.running_var"] + 1e-5) * w["init_bn.1.weight"]
-    mel = (mel + w["init_bn.1.bias"]).T
-    tokens = []
-    for band in range(4):
-        for time in range(mel.shape[1] // 16):
-            patch = mel[16 * band : 16 * band + 16, 16 * time : 16 * time + 16]
-            token = (w["patch_embed.proj.weight"][:, 0] * patch).sum((1, 2))
-            place = w["time_pos_embed"][0, :, 0, time] + w["freq_pos_embed"][0, :, band, 0]
-            tokens.append(token + w["patch_embed.proj.bias"] + place)
-    x = np.stack(tokens)
-    erf = np.vectorize(math.erf)
-    for block in (f"blocks.{number}" for number in range(shape.layers)):
-        x = x + slow_attention(slow_norm(x, w, f"{block}.norm1"), w, f"{block}.attn", shape.heads)
-        inner = slow_norm(x, w, f"{block}.norm2") @ w[f"{block}.mlp.fc1.weight"].T
-        inner = inner + w[f"{block}.mlp.fc1.bias"]
-        inner = 0.5 * inner * (1 + erf(inner / math.sqrt(2)))
-        x = x + inner @ w[f"{block}.mlp.fc2.weight"].T + w[f"{block}.mlp.fc2.bias"]
-    found: Array = slow_norm(x, w, "norm").mean(0)
-    return found
-
-
-def noise(samples: int, seed: int = 0) -> Tensor:
-    random = np.random.default_rng(seed)
-    return torch.from_numpy(0.1 * random.standard_normal(samples)).float()
+def slow_ced(waveform: Tensor, weights: Weights) -> Array:
+    return slow_tower(waveform.double().numpy(), weights, SHAPE.heads)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +66,7 @@ def test_a_checkpoint_gives_what_numpy_computes(tmp_path: Path, layout: str, suf
     net = load_ced(save(tmp_path / f"ced{suffix}", stored), SHAPE)
     waveform = noise(8000)
     found = net(waveform[None])[0].detach().numpy()
-    np.testing.assert_allclose(found, slow_ced(waveform.double().numpy(), weights), atol=2e-4)
+    np.testing.assert_allclose(found, slow_ced(waveform, weights), atol=2e-4)
 
 
 def test_the_network_in_float64_is_exact(tmp_path: Path) -> None:
@@ -169,19 +76,19 @@ def test_the_network_in_float64_is_exact(tmp_path: Path) -> None:
     waveform = noise(4000).double()
     net.mel.forward = lambda _: torch.from_numpy(slow_mel(waveform.numpy()))[None]  # type: ignore[method-assign]
     found = net(waveform[None])[0].detach().numpy()
-    np.testing.assert_allclose(found, slow_ced(waveform.numpy(), weights), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found, slow_ced(waveform, weights), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("samples", [2400, 8000, 8159])
 def test_the_mel_is_the_direct_transform(samples: int) -> None:
     waveform = noise(samples)
-    found = CedMel()(waveform[None])[0].numpy()
+    found = DecibelMel()(waveform[None])[0].numpy()
     np.testing.assert_allclose(found, slow_mel(waveform.double().numpy()), atol=2e-3)
 
 
 def test_a_loud_neighbour_does_not_lift_a_quiet_clip() -> None:
     quiet, loud = 1e-6 * noise(4000, 1), 100 * noise(4000, 2)
-    mel = CedMel()
+    mel = DecibelMel()
     both = mel(torch.stack([quiet, loud]))
     torch.testing.assert_close(both[0], mel(quiet[None])[0], rtol=0, atol=1e-3)
     assert both[0].max() < both[1].max() - 120
@@ -189,13 +96,13 @@ def test_a_loud_neighbour_does_not_lift_a_quiet_clip() -> None:
 
 def test_mel_values_stay_within_the_range() -> None:
     waveform = torch.cat([100 * noise(4000), torch.zeros(4000)])
-    mel = CedMel()(waveform[None])
+    mel = DecibelMel()(waveform[None])
     assert mel.max() - mel.min() == pytest.approx(120, abs=1e-4)
-    assert torch.all(CedMel()(torch.zeros(1, 4000)) == -100)
+    assert torch.all(DecibelMel()(torch.zeros(1, 4000)) == -100)
 
 
 def test_the_mel_exports_with_any_length() -> None:
-    mel = CedMel()
+    mel = DecibelMel()
     batch = torch.export.Dim("batch", min=1, max=64)
     samples = torch.export.Dim("samples", min=SHORTEST, max=LONGEST)
     example = (torch.stack([noise(5121), noise(5121, 1)]),)
