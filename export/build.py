@@ -1,200 +1,214 @@
-"""A model folder of train/ → a model folder atri runs: two ONNX files, tokenizer, card.
+"""A model in torch → a model folder atri runs: two ONNX files, tokenizer, card.
 
 Nothing is written to the target unless the ONNX graphs agree with torch.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+from atri_cli.encoders.card import ModelCard, load_card, write_card
+from atri_cli.encoders.registry import file_sha256, load_encoder
+from atri_cli.errors import ModelError
+from export.checks import Feed, audio_feeds, sound_names, text_feeds
+from export.compact import pack_embedding
+from export.convert import (
+    Agreements,
+    compare,
+    export_audio,
+    export_text,
+    require_agreement,
+    vectors,
+)
+from export.precision import lower
+from train.evaluate import evaluate_manifest
+from train.large import LargeAudio
+from train.torchmodel import MINI, TorchModel
+from train.towers.tower import Tower
 
-from atri_cli.encoders.card import AudioTower as AudioFacts
-from atri_cli.encoders.card import ModelCard, write_card
-from atri_cli.encoders.card import TextTower as TextFacts
-from atri_cli.encoders.registry import file_sha256
-from export.compact import pack_embedding, store_float16, weights_int8, weights_outside
-from export.convert import compare, export_audio, export_text, quantise, require_agreement
-from train.model import AudioTower, TextTower, load_model
-from train.phrasetokens import encode, pad
-from train.towers.mel import SAMPLE_RATE
-
-MIN_SECONDS, SEGMENT_SECONDS, HOP_SECONDS = 1.0, 5.0, 4.0
-MAX_TOKENS = 64
 AUDIO, TEXT, TOKENIZER = "audio.onnx", "text.onnx", "tokenizer.model"
-TEXT_DATA = f"{TEXT}.data"
+EXACT = (1e-4, 0.99999)
+"""Largest difference and smallest cosine that a graph in float32 may have against torch."""
+LOWERED = {"fp32": EXACT, "fp16": (5e-3, 0.9999), "int8": (0.1, 0.98)}
+"""The same for each precision."""
+
+Measures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TowerReport:
+    """A tower against torch: in float32, and as it is kept; its size in bytes."""
+
+    exact: Agreements
+    kept: Agreements
+    bytes: int
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """Largest difference and smallest cosine against torch, and sizes in bytes."""
+    """Both towers, and retrieval on a manifest in float32 and as kept (None without one)."""
 
-    audio: tuple[float, float]
-    text: tuple[float, float]
-    audio_bytes: int
-    text_bytes: int
-
-
-@dataclass(frozen=True)
-class CardFacts:
-    """What the card says beyond what the files say themselves."""
-
-    name: str
-    revision: str
-    languages: tuple[str, ...]
-    licences: dict[str, str] = field(default_factory=dict)
-    quality: dict[str, Any] = field(default_factory=dict)
+    audio: TowerReport
+    text: TowerReport
+    retrieval: tuple[Measures, Measures] | None = None
 
 
 def build(
-    source: Path,
+    model: TorchModel,
     target: Path,
-    facts: CardFacts,
-    texts: Sequence[str],
     *,
-    text_precision: str = "int8-weights",
+    precision: str = "int8",
+    sounds: Sequence[Path] = (),
+    texts: Sequence[tuple[str, str]] | None = None,
+    manifest: Path | None = None,
+    root: Path | None = None,
 ) -> ExportReport:
-    """Convert `source` (written by train/) into `target`.
+    """Convert a model into the folder `target`.
 
     Args:
-        source: folder with `audio.safetensors`, `text.safetensors`, `tokenizer.model`.
+        model: its card has the name, languages, licences.
         target: model folder to write; its files are replaced one by one, the card last.
-        facts: name, revision, languages, licences, measured quality.
-        texts: real texts to compare the text towers on.
-        text_precision: `int8-weights` (8-bit weights in blocks), `int8` (dynamic, smaller and
-            coarser) or `fp32`.
+        precision: one of `export.precision.PRECISIONS`. The audio tower of atri-mini's
+            architecture is kept in float16 for `int8`: it is all convolutions.
+        sounds: to compare the audio towers on, beside made-up ones.
+        texts: to compare the text towers on, each (language tag, text); None is names of sounds.
+        manifest: a query file with an `audio` column, its paths relative to `root`.
 
     Raises:
+        ModelError: the heads are untrained.
         DisagreementError: a graph does not give what torch gives; the target stays as it was.
         ValueError: the token table has no exact 4-bit form.
     """
-    _, audio, text = load_model(source)
+    if not model.trained:
+        raise _untrained(model)
+    heard = audio_feeds(model.card.audio, sounds)
+    read = text_feeds(model, sound_names(model) if texts is None else texts)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        work = Path(scratch)
-        audio_found = _convert_audio(audio, work / AUDIO)
-        feeds = _text_feeds(source / TOKENIZER, texts)
-        text_found = _convert_text(text, work / TEXT, feeds, text_precision)
-        shutil.copy(source / TOKENIZER, work / TOKENIZER)
-        _install(work, target)
-    write_card(_card(target, facts, text_precision, text.shape.dim), target)
-    sizes = {name: (target / name).stat().st_size for name in (AUDIO, TEXT, TEXT_DATA)}
-    text_bytes = sizes[TEXT] + sizes[TEXT_DATA]
-    return ExportReport(audio_found, text_found, sizes[AUDIO], text_bytes)
+        exact, kept = Path(scratch) / "exact", Path(scratch) / "kept"
+        exact.mkdir()
+        kept.mkdir()
+        audio = _convert(model, AUDIO, heard, (exact, kept), precision)
+        text = _convert(model, TEXT, read, (exact, kept), precision)
+        for folder, what in ((exact, "fp32"), (kept, precision)):
+            shutil.copy(model.card.tokenizer_path, folder / TOKENIZER)
+            write_card(_card(model.card, folder, what), folder)
+        found = _retrieval((exact, kept), manifest, root) if manifest else None
+        report = ExportReport(audio, text, found)
+        quality = {**model.card.quality, **_quality(report, precision)}
+        _install(kept, target, replace(_card(model.card, kept, precision), quality=quality))
+    return report
 
 
-def _convert_audio(audio: AudioTower, path: Path) -> tuple[float, float]:
-    """Write and check audio.onnx, its large weights in float16."""
-    export_audio(audio, path, int(MIN_SECONDS * SAMPLE_RATE))
-    store_float16(path)
-    found = compare(path, audio, _audio_feeds())
-    require_agreement(AUDIO, found, 5e-3, 0.9999)
+def _untrained(model: TorchModel) -> ModelError:
+    return ModelError(
+        f"`{model.card.name}` cannot find anything yet: its heads were never trained.",
+        why="They are as they were drawn.",
+        hint=f"Train them: `atri train --model {model.card.name}`, then export what that wrote.",
+    )
+
+
+def _convert(
+    model: TorchModel, name: str, feeds: Sequence[Feed], folders: tuple[Path, Path], precision: str
+) -> TowerReport:
+    """Write and check one ONNX file, first in float32, then in the precision asked for."""
+    tower = model.audio if name == AUDIO else model.text
+    exact, kept = folders
+    if name == AUDIO and model.kind == MINI and precision == "int8":
+        precision = "fp16"
+    wanted = vectors(tower.eval(), feeds)
+    _write_exact(model, tower, exact / name)
+    full = compare(exact / name, wanted, feeds)
+    require_agreement(f"{name} (fp32)", full, *EXACT)
+    lower(exact / name, kept / name, precision)
+    found = compare(kept / name, wanted, feeds)
+    require_agreement(f"{name} ({precision})", found, *LOWERED[precision])
+    return TowerReport(full, found, sum(path.stat().st_size for path in kept.glob(f"{name}*")))
+
+
+def _write_exact(model: TorchModel, tower: Tower, path: Path) -> None:
+    if tower is model.text:
+        if model.kind == MINI:
+            pack_embedding(tower)  # type: ignore[arg-type]
+        export_text(tower, path, model.card.text.max_tokens)
+        return
+    facts = model.card.audio
+    shortest = round(facts.min_seconds * facts.sample_rate)
+    if isinstance(tower, LargeAudio):
+        export_audio(tower, path, shortest, tower.body.patching.longest_samples)
+    else:
+        export_audio(tower, path, shortest)
+
+
+def _retrieval(
+    folders: tuple[Path, Path], manifest: Path, root: Path | None
+) -> tuple[Measures, Measures]:
+    """Retrieval with each of the two models."""
+    before, after = (
+        evaluate_manifest(load_encoder(load_card(folder), "cpu"), manifest, root=root)[0]
+        for folder in folders
+    )
+    return before, after
+
+
+def _quality(report: ExportReport, precision: str) -> dict[str, str]:
+    """What the conversion cost, for the card."""
+    if precision == "fp32":
+        return {}
+    towers = (("audio", report.audio), ("text", report.text))
+    found = {
+        f"{precision} {name}": f"cosine to torch at least {one.kept.cosine:.5f}, "
+        f"{one.kept.mean_cosine:.5f} on average"
+        for name, one in towers
+    }
+    if report.retrieval:
+        before, after = report.retrieval
+        found[f"{precision} retrieval"] = (
+            f"R@10 {recall(before):.3f} in float32, {recall(after):.3f} as kept, over "
+            f"{after['queries']} queries"
+        )
     return found
 
 
-def _convert_text(
-    text: TextTower, path: Path, feeds: Sequence[dict[str, Tensor]], precision: str
-) -> tuple[float, float]:
-    """Write and check text.onnx, first in float32, then in the precision asked for."""
-    pack_embedding(text)
-    exact = path.with_name("fp32.onnx")
-    export_text(text, exact, MAX_TOKENS)
-    require_agreement(f"{TEXT} (fp32)", compare(exact, text, feeds), 1e-4, 0.9999)
-    _lower_precision(exact, path, precision)
-    weights_outside(path)
-    found = compare(path, text, feeds)
-    require_agreement(TEXT, found, 0.1, 0.98)
-    return found
+def recall(found: Measures) -> float:
+    """R@10, text to audio, mean over the languages."""
+    return float(found["t2a"]["mean"]["r10"])
 
 
-def _install(work: Path, target: Path) -> None:
-    """Copy the files to the target, each by rename."""
+def _install(work: Path, target: Path, card: ModelCard) -> None:
+    """Copy the files to the target, each by rename; the card last."""
+    write_card(card, work)
     target.mkdir(exist_ok=True)
-    for name in (AUDIO, TEXT, TEXT_DATA, TOKENIZER):
+    names = sorted(path.name for path in work.iterdir() if path.name != "card.toml")
+    for name in [*names, "card.toml"]:
         shutil.copy(work / name, target / f"{name}.part")
         (target / f"{name}.part").replace(target / name)
+    for name in (AUDIO, TEXT):  # an earlier model may have had its weights outside
+        if f"{name}.data" not in names:
+            (target / f"{name}.data").unlink(missing_ok=True)
 
 
-def _lower_precision(source: Path, target: Path, precision: str) -> None:
-    if precision == "int8":
-        quantise(source, target)
-    elif precision == "int8-weights":
-        weights_int8(source, target)
-    else:
-        shutil.copy(source, target)
-
-
-def _audio_feeds() -> list[dict[str, Tensor]]:
-    """Noise and tones of several lengths and batch sizes, at several levels."""
-    generator = torch.Generator().manual_seed(0)
-    feeds = []
-    for batch, seconds, level in ((1, 1.0, 0.5), (1, 5.0, 0.01), (3, 2.43, 0.1)):
-        samples = int(seconds * SAMPLE_RATE)
-        noise = torch.randn(batch, samples, generator=generator)
-        tone = torch.sin(torch.arange(samples) * 0.05)[None]
-        feeds.append({"waveform": (noise * 0.3 + tone) * level})
-    return feeds
-
-
-def _text_feeds(tokenizer: Path, texts: Sequence[str]) -> list[dict[str, Tensor]]:
-    """Each text alone: a batch would lend its padding to dynamic quantisation."""
-    names = ("input_ids", "attention_mask")
-    rows = encode(list(texts), tokenizer.read_bytes(), MAX_TOKENS)
-    return [dict(zip(names, pad([row]), strict=True)) for row in rows]
-
-
-def _card(folder: Path, facts: CardFacts, precision: str, dim: int) -> ModelCard:
-    return ModelCard(
-        name=facts.name,
-        revision=facts.revision,
-        dim=dim,
-        audio=_audio_facts(folder),
-        text=_text_facts(folder, facts.languages),
-        precision=precision,
-        licences=facts.licences,
-        quality=facts.quality,
-        folder=folder,
-    )
-
-
-def _audio_facts(folder: Path) -> AudioFacts:
-    return AudioFacts(
-        file=AUDIO,
-        sha256=file_sha256(folder / AUDIO),
-        sample_rate=SAMPLE_RATE,
-        segment_seconds=SEGMENT_SECONDS,
-        hop_seconds=HOP_SECONDS,
-        min_seconds=MIN_SECONDS,
-    )
-
-
-def _text_facts(folder: Path, languages: tuple[str, ...]) -> TextFacts:
-    return TextFacts(
-        file=TEXT,
-        sha256=file_sha256(folder / TEXT),
+def _card(card: ModelCard, folder: Path, precision: str) -> ModelCard:
+    """The card with the files of a folder."""
+    files = {name: _files(folder, name) for name in (AUDIO, TEXT)}
+    text = replace(
+        card.text,
+        **files[TEXT],
         tokenizer=TOKENIZER,
         tokenizer_sha256=file_sha256(folder / TOKENIZER),
-        tokenizer_rule="xlmr",
-        max_tokens=MAX_TOKENS,
-        languages=languages,
-        data=TEXT_DATA,
-        data_sha256=file_sha256(folder / TEXT_DATA),
     )
+    audio = replace(card.audio, **files[AUDIO])
+    return replace(card, audio=audio, text=text, precision=precision, folder=folder)
 
 
-def load_facts(path: Path) -> CardFacts:
-    """Read `CardFacts` from JSON.
-
-    Raises:
-        TypeError: a fact is missing or unknown.
-    """
-    data = json.loads(path.read_text(encoding="utf-8"))
-    data["languages"] = tuple(data["languages"])
-    return CardFacts(**data)
+def _files(folder: Path, name: str) -> dict[str, Any]:
+    found = {"file": name, "sha256": file_sha256(folder / name)}
+    data = folder / f"{name}.data"
+    if data.is_file():
+        found |= {"data": data.name, "data_sha256": file_sha256(data)}
+    return found

@@ -1,20 +1,13 @@
-"""Smaller ONNX files without changing what they compute more than stated."""
+"""The token table of a text tower of atri-mini's architecture in 4 bits."""
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from train.towers.text import TextNet
 
 BLOCK = 32
-KEEP_FLOAT32 = ("mel.",)
-SMALLEST = 4096
 
 
 class PackedTable(nn.Module):
@@ -63,73 +56,3 @@ def pack_embedding(net: TextNet, tolerance: float = 1e-3) -> None:
         return found
 
     net.embed = embed  # type: ignore[method-assign]
-
-
-def store_float16(path: Path) -> None:
-    """Keep large weights as float16 with a cast in front; runtimes fold it when loading."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    model: Any = onnx.load(path)
-    graph = model.graph
-    for tensor in filter(_can_be_halved, list(graph.initializer)):
-        half = numpy_helper.to_array(tensor).astype(np.float16)
-        short = tensor.name + ".half"
-        graph.initializer.remove(tensor)
-        graph.initializer.append(numpy_helper.from_array(half, short))
-        cast = helper.make_node("Cast", [short], [tensor.name], to=TensorProto.FLOAT)
-        graph.node.insert(0, cast)
-    onnx.save(model, path)
-
-
-def _can_be_halved(tensor: Any) -> bool:
-    """Large float32 weights, but not the front end: a logarithm follows it."""
-    from onnx import TensorProto
-
-    large = tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= SMALLEST
-    return large and not any(part in tensor.name for part in KEEP_FLOAT32)
-
-
-def weights_int8(source: Path, target: Path, block: int = 32, activations: int = 4) -> None:
-    """Matrix products with 8-bit weights in blocks.
-
-    Args:
-        source, target: ONNX files.
-        block: weights that share a scale.
-        activations: onnxruntime's accuracy level: 1 computes in float32, 4 in int8 with a scale
-            for each block, which is several times faster and nearly as exact.
-    """
-    import onnx
-    from onnxruntime.quantization.matmul_nbits_quantizer import (
-        DefaultWeightOnlyQuantConfig,
-        MatMulNBitsQuantizer,
-    )
-
-    config = DefaultWeightOnlyQuantConfig(
-        block_size=block, is_symmetric=True, accuracy_level=activations, bits=8
-    )
-    quantizer = MatMulNBitsQuantizer(onnx.load(source), algo_config=config)
-    quantizer.process()
-    quantizer.model.save_model_to_file(str(target), use_external_data_format=False)
-
-
-def weights_outside(path: Path) -> Path:
-    """Move the weights into `<name>.data` beside the graph, from where runtimes map them.
-
-    Loading atri-mini's text tower for the first time in a process then takes 45 ms, not 76.
-
-    Returns:
-        The file of weights.
-    """
-    import onnx
-
-    data = path.with_name(path.name + ".data")
-    data.unlink(missing_ok=True)  # onnx appends
-    onnx.save_model(
-        onnx.load(path),
-        path,
-        save_as_external_data=True,
-        location=data.name,
-        size_threshold=1024,
-    )
-    return data

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from export.checks import Feed
 
 LONGEST_SAMPLES = 30 * 48_000
 
@@ -35,6 +39,7 @@ def to_onnx(
         inputs: their names.
         dynamic: for each input, its dynamic dimensions.
     """
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names packages it does not need
     with warnings.catch_warnings():
         # torch warns of its own use of what it is about to change, and that dimensions which must
         # be equal, such as those of ids and mask, get one name.
@@ -52,7 +57,7 @@ def to_onnx(
         )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
-    program.save(str(path))
+    program.save(str(path), external_data=True)
 
 
 def export_audio(
@@ -78,53 +83,78 @@ def export_text(tower: nn.Module, path: Path, max_tokens: int) -> None:
     to_onnx(tower, (ids, torch.ones_like(ids)), path, names, (shape, shape))
 
 
-def run_onnx(path: Path, feeds: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-    """One run on the CPU with one thread."""
+def open_session(path: Path) -> Any:
+    """A session on the CPU with one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    rows: NDArray[np.float32] = session.run(["embedding"], feeds)[0]
-    return rows
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
 
 
-def compare(
-    path: Path, module: nn.Module, feeds: Sequence[dict[str, Tensor]]
-) -> tuple[float, float]:
-    """Largest difference and smallest cosine between torch and ONNX over `feeds`."""
-    worst, lowest = 0.0, 1.0
-    for feed in feeds:
-        with torch.no_grad():
-            wanted = module(*feed.values()).numpy()
-        found = run_onnx(path, {name: value.numpy() for name, value in feed.items()})
-        worst = max(worst, float(np.abs(found - wanted).max()))
-        lowest = min(lowest, float((found * wanted).sum(1).min()))
-    return worst, lowest
+@dataclass(frozen=True)
+class Agreement:
+    """Largest difference and smallest cosine between torch and ONNX on one input."""
+
+    name: str
+    difference: float
+    cosine: float
 
 
-def require_agreement(name: str, found: tuple[float, float], most: float, cosine: float) -> None:
+@dataclass(frozen=True)
+class Agreements:
+    """Of one tower, on all inputs."""
+
+    items: tuple[Agreement, ...]
+
+    @property
+    def difference(self) -> float:
+        """The largest; NaN if any is."""
+        return float(np.max([item.difference for item in self.items]))
+
+    @property
+    def cosine(self) -> float:
+        """The smallest; NaN if any is."""
+        return float(np.min([item.cosine for item in self.items]))
+
+    @property
+    def mean_cosine(self) -> float:
+        """Over all inputs."""
+        return float(np.mean([item.cosine for item in self.items]))
+
+    @property
+    def worst(self) -> Agreement:
+        """The input with the smallest cosine."""
+        return min(self.items, key=lambda item: (item.cosine == item.cosine, item.cosine))
+
+
+@torch.no_grad()
+def vectors(module: nn.Module, feeds: Sequence[Feed]) -> list[NDArray[np.float32]]:
+    """What torch makes of each input."""
+    return [module(*feed.inputs.values()).numpy() for feed in feeds]
+
+
+def compare(path: Path, wanted: Sequence[NDArray[np.float32]], feeds: Sequence[Feed]) -> Agreements:
+    """An ONNX file against what torch makes of the same inputs; both give unit vectors."""
+    session = open_session(path)
+    items = []
+    for feed, right in zip(feeds, wanted, strict=True):
+        given = {name: value.numpy() for name, value in feed.inputs.items()}
+        found = session.run(["embedding"], given)[0]
+        cosines = (found.astype(np.float64) * right).sum(1)
+        items.append(Agreement(feed.name, float(np.abs(found - right).max()), float(cosines.min())))
+    return Agreements(tuple(items))
+
+
+def require_agreement(name: str, found: Agreements, most: float, cosine: float) -> None:
     """Let pass what differs by at most `most` and has a cosine of at least `cosine`.
 
     Raises:
-        DisagreementError: it does not, or is NaN.
+        DisagreementError: it does not, or is NaN; names the worst input.
     """
-    worst, lowest = found
-    if not (worst <= most and lowest >= cosine):
+    if not (found.difference <= most and found.cosine >= cosine):
         raise DisagreementError(
-            f"{name}: ONNX differs from torch by {worst:.2e} (allowed {most:.0e}), "
-            f"cosine {lowest:.6f} (at least {cosine})"
+            f"{name}: ONNX differs from torch by {found.difference:.2e} (allowed {most:.0e}), "
+            f"cosine {found.cosine:.6f} (at least {cosine}), worst on `{found.worst.name}`"
         )
-
-
-def quantise(source: Path, target: Path) -> None:
-    """int8 weights for matrix products and embedding tables; activations stay dynamic."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(
-        source,
-        target,
-        op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-    )

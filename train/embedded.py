@@ -168,7 +168,8 @@ def _token_table(graph: _Graph) -> Array:
 
 def _packed(graph: _Graph) -> tuple[Array, Array]:
     """Codes uint8 [vocabulary, width / 2] and scales float16 [vocabulary, width / 32]."""
-    flat = [value for value in graph.weights.values() if value.ndim == 2]
+    named = graph.weights.items()
+    flat = [value for name, value in named if value.ndim == 2 and not name.endswith(HALF)]
     (codes,) = (value for value in flat if value.dtype == np.uint8)
     (scale,) = (value for value in flat if value.dtype == np.float16)
     return codes, scale

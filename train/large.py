@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from atri_cli.encoders.card import AudioTower as AudioFacts
-from train.towers.ced import SAMPLE_RATE, Ced, CedShape
+from train.towers.ced import Ced
+from train.towers.dasheng import Dasheng
+from train.towers.decibels import SAMPLE_RATE
 from train.towers.heads import ProjectionHead
+from train.towers.patches import PatchTower, TowerShape
 from train.towers.sonar import SonarShape, SonarText
 from train.towers.tower import Tower
 
-NETWORKS: dict[str, tuple[type[nn.Module], type[Any]]] = {"ced": (Ced, CedShape)}
-"""Audio networks and their sizes, by the name that `model.json` has for them."""
+NETWORKS: dict[str, type[PatchTower]] = {"ced": Ced, "dasheng": Dasheng}
+"""Audio networks, by the name that `model.json` has for them."""
 HEARING = AudioFacts("", "", SAMPLE_RATE, segment_seconds=10.0, hop_seconds=8.0, min_seconds=0.16)
 """How its audio tower is fed; its files are not known yet."""
 
@@ -29,7 +32,7 @@ class LargeShape:
     """Everything needed to build the modules before loading their weights."""
 
     network: str
-    audio: Any
+    audio: TowerShape
     text: SonarShape
     dim: int
 
@@ -40,14 +43,16 @@ class LargeShape:
         Raises:
             KeyError, TypeError: it is none.
         """
-        audio = NETWORKS[facts["network"]][1](**facts["audio"])
-        return cls(facts["network"], audio, SonarShape(**facts["text"]), int(facts["dim"]))
+        network, audio = facts["network"], TowerShape(**facts["audio"])
+        if network not in NETWORKS:
+            raise KeyError(f"network `{network}`")
+        return cls(network, audio, SonarShape(**facts["text"]), int(facts["dim"]))
 
 
 class LargeAudio(Tower):
     """Waveform float32 [batch, samples] at 16 kHz → unit vectors float32 [batch, dim]."""
 
-    def __init__(self, body: nn.Module, head: ProjectionHead) -> None:
+    def __init__(self, body: PatchTower, head: ProjectionHead) -> None:
         super().__init__()
         self.body, self.head = body, head
 
@@ -66,7 +71,7 @@ class LargeAudio(Tower):
 class LargeText(Tower):
     """Ids and mask int64 [batch, tokens] → unit vectors float32 [batch, dim]."""
 
-    def __init__(self, body: nn.Module, head: ProjectionHead) -> None:
+    def __init__(self, body: SonarText, head: ProjectionHead) -> None:
         super().__init__()
         self.body, self.head = body, head
 
@@ -86,7 +91,7 @@ def empty_towers(shape: LargeShape) -> tuple[LargeAudio, LargeText]:
     """Towers on the meta device, to be given weights."""
     with torch.device("meta"):
         audio = LargeAudio(
-            NETWORKS[shape.network][0](shape.audio), ProjectionHead(shape.audio.width, shape.dim)
+            NETWORKS[shape.network](shape.audio), ProjectionHead(shape.audio.width, shape.dim)
         )
         text = LargeText(SonarText(shape.text), ProjectionHead(shape.text.width, shape.dim))
     return audio, text
@@ -94,10 +99,8 @@ def empty_towers(shape: LargeShape) -> tuple[LargeAudio, LargeText]:
 
 def shape_of(audio: LargeAudio, text: LargeText) -> LargeShape:
     """The shape of towers that were built from something else."""
-    body: Any = audio.body
-    network = next(name for name, (kind, _) in NETWORKS.items() if isinstance(body, kind))
-    dim = audio.head.second.out_features
-    return LargeShape(network, body.shape, text.body.shape, dim)  # type: ignore[arg-type]
+    network = next(name for name, kind in NETWORKS.items() if isinstance(audio.body, kind))
+    return LargeShape(network, audio.body.shape, text.body.shape, audio.head.second.out_features)
 
 
 def draw_head(inputs: int, dim: int, seed: int) -> ProjectionHead:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ class ModelTowers(TwoTower):
         _freeze("text", self.text, freezing.text)
         self._rows: dict[str, NDArray[np.float32]] = {}
         self._sounds = CaptionCache(cache, f"sounds {VIEWS} {augment} {self.audio.digest()}")
-        reading = (model.card.text.tokenizer_rule, model.card.text.lowercase, model.card.text.strip)
+        reading = replace(model.card.text, tokenizer="", languages=())
         self._captions = CaptionCache(cache, f"captions {reading} {self.text.digest()}")
 
     def train(self, mode: bool = True) -> ModelTowers:

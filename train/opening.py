@@ -20,7 +20,14 @@ from atri_cli.errors import ModelError, UsageError
 from atri_cli.settings import Settings
 from train.embedded import load_embedded
 from train.large import LargeAudio, LargeText, draw_head, shape_of
-from train.torchmodel import SHAPE_FILE, TorchModel, large_card, load_torch_model, mini_card
+from train.torchmodel import (
+    READING,
+    SHAPE_FILE,
+    TorchModel,
+    large_card,
+    load_torch_model,
+    mini_card,
+)
 from train.towers.ced import load_ced
 from train.towers.published import Published, load_published
 from train.towers.sonar import SonarText, load_sonar
@@ -123,9 +130,8 @@ def _published(place: Path, spec: str) -> TorchModel:
     text = LargeText(found.text, found.text_head)
     shape = shape_of(audio, text)
     tokenizer = tokenizer_beside(place)
-    card = large_card(
-        shape, tokenizer.parent, tokenizer.name, lowercase=found.lowercase, strip=found.strip
-    )
+    reading = {name: getattr(found, name) for name in READING}
+    card = large_card(shape, tokenizer.parent, tokenizer.name, **reading)
     _require_room(found.text, tokenizer)
     name = Path(spec).stem if place == Path(spec).expanduser() else spec
     made = TorchModel(shape, audio, text, card)

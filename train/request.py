@@ -18,9 +18,9 @@ from train.towers.freezing import checkpoint_blocks
 class Request:
     """What was asked for.
 
-    `data` is empty for the library's own sounds; `model`: see `train.opening`; `threads` None leaves torch as it is; `share` of what was learnt
-    in the result, None for what validation likes best; `recompute`: blocks run twice
-    (`train.towers.freezing.checkpoint_blocks`).
+    `data` is empty for the library's own sounds; `model`: see `train.opening`; `threads` None
+    leaves torch as it is; `share` of what was learnt in the result, None for what validation likes
+    best; `recompute`: blocks run twice (`train.towers.freezing.checkpoint_blocks`).
 
     Raises:
         UsageError: the share is not between 0 and 1.

@@ -25,6 +25,7 @@ from train.towers.tower import Tower
 
 MINI, LARGE = "mini", "large"
 SHAPE_FILE, FACTS_FILE, TOKENIZER = "model.json", "facts.json", "tokenizer.model"
+READING = ("lowercase", "strip", "tag")
 FACTS = ("name", "revision", "languages", "licences", "quality")
 
 
@@ -72,7 +73,7 @@ def large_card(
 
     Args:
         shape, folder: of the model; `tokenizer` is a file in the folder.
-        reading: `lowercase`, `strip`: what is done to a text first.
+        reading: `lowercase`, `strip`, `tag`: what is done to a text first.
     """
     text = TextFacts("", "", tokenizer, "", "nllb", shape.text.tokens, language_codes=CODES)
     return ModelCard("", "1", shape.dim, large.HEARING, replace(text, **reading), folder=folder)
@@ -83,7 +84,7 @@ def save_torch_model(found: TorchModel, folder: Path) -> None:
     text = found.card.text
     facts: dict[str, Any] = {"kind": found.kind, **asdict(found.shape)}
     if found.kind == LARGE:
-        facts["reading"] = {"lowercase": text.lowercase, "strip": text.strip}
+        facts["reading"] = {name: getattr(text, name) for name in READING}
         facts["trained"] = found.trained
     write_folder(folder, facts, found.audio, found.text, found.card.tokenizer_path.read_bytes())
     card = {name: getattr(found.card, name) for name in FACTS if name != "languages"}

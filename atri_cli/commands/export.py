@@ -1,18 +1,18 @@
-"""`atri export`: a trained model becomes one that atri searches with, by the package `export`."""
+"""`atri export`: a model in torch becomes one that atri searches with, by the package `export`."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from atri_cli.commands.options import QuietOption
+from atri_cli.commands.options import JsonOption, QuietOption
 from atri_cli.errors import RuntimeMissingError
 from atri_cli.output import Output
 from atri_cli.settings import load_settings
-from atri_cli.wording import command, size
+from atri_cli.wording import command, path_fields, size
 
 PACKAGES = ("torch", "safetensors", "onnx", "onnxscript", "onnxruntime")
 INSTALL = 'pip install "atri-cli[train,export]"'
@@ -20,7 +20,12 @@ INSTALL = 'pip install "atri-cli[train,export]"'
 
 def export(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A folder that `atri train` wrote.")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A folder that `atri train` wrote, or a pulled checkpoint: its name, file or "
+            "folder.",
+        ),
     ],
     *,
     out: Annotated[
@@ -34,24 +39,56 @@ def export(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Of the model (its run's unless given).", show_default=False),
+        typer.Option("--name", help="Of the model (its own unless given).", show_default=False),
     ] = None,
-    text_precision: Annotated[
+    precision: Annotated[
         str,
         typer.Option(
-            "--text-precision", metavar="NAME", help="int8-weights, int8 (smaller), or fp32."
+            "--precision",
+            metavar="NAME",
+            help="int8 (weights in 8 bits), fp16 (half the size), or fp32.",
         ),
-    ] = "int8-weights",
+    ] = "int8",
+    sounds: Annotated[
+        Path | None,
+        typer.Option(
+            "--sounds",
+            metavar="DIR",
+            help="Sounds to compare with torch on (the library's unless given).",
+            show_default=False,
+        ),
+    ] = None,
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(
+            "--evaluate",
+            metavar="FILE",
+            help="A query file with an `audio` column: what the precision costs in retrieval.",
+            show_default=False,
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root",
+            metavar="DIR",
+            help="What its paths are relative to (its own folder unless given).",
+            show_default=False,
+        ),
+    ] = None,
+    json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Convert a trained model into the two ONNX files that atri runs without torch.
+    """Convert a model into the two ONNX files that atri runs without torch.
 
-    Both towers are compared with torch on sounds and texts; a model that disagrees is not written.
+    Both towers are compared with torch on sounds and texts, first in float32, then in the precision
+    asked for; a model that disagrees is not written.
 
     \b
     Examples:
-      atri export my-model
-      atri index --model my-model
+      atri export my-run
+      atri export ml-clap --precision int8
+      atri export my-run --evaluate queries.tsv --out my-model
     """
     from atri_cli.siblings import load_sibling
 
@@ -59,25 +96,81 @@ def export(
         raise RuntimeMissingError(f"Exporting needs torch and onnx. Type `{INSTALL}`.")
     load_sibling("train")
     load_sibling("export")
-    module = load_sibling("export.trained")
-    settings = load_settings()
-    made = module.export_trained(
-        model.expanduser().absolute(),
-        folder=out.expanduser().absolute() if out else None,
-        models=settings.models_dir,
-        name=name,
-        text_precision=text_precision,
+    module = load_sibling("export.request")
+    made = module.export_model(
+        module.Request(
+            model=model,
+            settings=load_settings(),
+            folder=_full(out),
+            name=name,
+            precision=precision,
+            sounds=_full(sounds),
+            manifest=_full(evaluate),
+            root=_full(root),
+        )
     )
-    show = Output(quiet=quiet)
-    rows = [("model", made.name), ("folder", str(made.folder))]
-    for tower, (difference, cosine), count in (
-        ("audio", made.report.audio, made.report.audio_bytes),
-        ("text", made.report.text, made.report.text_bytes),
-    ):
-        against = f"from torch at most {difference:.1e}, cosine at least {cosine:.5f}"
-        rows.append((tower, f"{size(count)}, {against}"))
-    show.facts(rows, {})
+    show = Output("json" if json else "table", quiet=quiet)
+    show.facts(_rows(made), _document(made))
+    if not made.sounds:
+        show.note("No real sounds to compare on: noise and tones were taken. Name some: `--sounds`")
     called = str(made.folder) if out else made.name
-    show.hint(
-        f"Embed your sounds with it: {command(['index', '--model', called, '-L', made.name])}"
-    )
+    show.hint(f"Embed your sounds with it: {command(['index', '--model', called])} FOLDER")
+
+
+def _full(path: Path | None) -> Path | None:
+    return path.expanduser().absolute() if path else None
+
+
+def _rows(made: Any) -> list[tuple[str, str]]:
+    rows = [("model", made.name), ("folder", str(made.folder)), ("precision", made.precision)]
+    for name, tower in (("audio", made.report.audio), ("text", made.report.text)):
+        rows.append((name, f"{size(tower.bytes)}, compared on {len(tower.kept.items)} inputs"))
+        for way, found in (("in float32", tower.exact), ("as kept", tower.kept)):
+            words = f"from torch at most {found.difference:.1e}, cosine at least {found.cosine:.6f}"
+            rows.append((f"{name}, {way}", words))
+    if made.report.retrieval:
+        before, after = made.report.retrieval
+        for title, first, second in _losses(before, after):
+            rows.append((title, f"{first:.4f} in float32, {second:.4f} as kept"))
+        rows.append(("over", f"{after['queries']} queries, {after['clips']} sounds"))
+    return rows
+
+
+def _losses(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """R@10 and MRV of random, text to audio, in float32 and as kept."""
+    parts = (before["t2a"], after["t2a"])
+    recall = [part["mean"]["r10"] for part in parts]
+    mrv = [part["mrv"]["normalised"] for part in parts]
+    return [("R@10", recall[0], recall[1]), ("MRV of random", mrv[0], mrv[1])]
+
+
+def _document(made: Any) -> dict[str, Any]:
+    """What `--json` gives: every compared input, too."""
+    towers = {
+        name: {
+            "bytes": tower.bytes,
+            **{way: _agreement(found) for way, found in
+               (("fp32", tower.exact), ("kept", tower.kept))},
+        }
+        for name, tower in (("audio", made.report.audio), ("text", made.report.text))
+    }  # fmt: skip
+    found = made.report.retrieval
+    retrieval = found and {
+        title: {"fp32": first, "kept": second} for title, first, second in _losses(*found)
+    }
+    return {
+        "schema": 1,
+        "name": made.name,
+        **path_fields("folder", made.folder),
+        "precision": made.precision,
+        **towers,
+        "retrieval": retrieval,
+    }
+
+
+def _agreement(found: Any) -> dict[str, Any]:
+    items = [
+        {"input": item.name, "difference": item.difference, "cosine": item.cosine}
+        for item in found.items
+    ]
+    return {"difference": found.difference, "cosine": found.cosine, "items": items}

@@ -44,6 +44,7 @@ class TextTower:
     max_tokens: int
     lowercase: bool = False
     strip: str = ""
+    tag: str = ""
     prefix: str = ""
     languages: tuple[str, ...] = ()
     language_codes: tuple[str, ...] = ()
@@ -69,8 +70,9 @@ class ModelCard:
     def pipeline_id(self) -> str:
         """16 hex digits: a hash of everything that changes an audio or text vector."""
         text = asdict(self.text)
-        if not self.text.strip:
-            del text["strip"]  # cards are older than this fact, and libraries keep their id
+        for name in ("strip", "tag"):
+            if not text[name]:
+                del text[name]  # cards are older than these facts, and libraries keep their id
         facts = {
             "dim": self.dim,
             "precision": self.precision,

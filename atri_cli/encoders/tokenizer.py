@@ -4,7 +4,8 @@ Rules (`card.text.tokenizer_rule`):
 
 - `xlmr`: `<s>` pieces `</s>`; all ids are sentencepiece's own.
 - `nllb` (SONAR): language tag, pieces + 1, `</s>` = 3; padding is 0. The tag's id is
-  `piece count + 1 +` its place in `card.text.language_codes`.
+  `piece count + 1 +` its place in `card.text.language_codes`. With `card.text.tag` it is always
+  that one: so GLAP was trained.
 """
 
 from __future__ import annotations
@@ -79,14 +80,12 @@ class Tokenizer:
         """
         facts = self._card.text
         tag = languages.canonical(lang) if lang else None
-        ready = prepare(
-            text, lowercase=facts.lowercase, strip=facts.strip, prefix=facts.prefix
-        )
+        ready = prepare(text, lowercase=facts.lowercase, strip=facts.strip, prefix=facts.prefix)
         room = facts.max_tokens - 2
         pieces: list[int] = self._pieces.encode(ready)[:room]
         if self._rule == "xlmr":
             return [self._pieces.bos_id(), *pieces, self._pieces.eos_id()]
-        code = self._nllb_code(tag, ready)
+        code = facts.tag or self._nllb_code(tag, ready)
         first = len(self._pieces) + _NLLB_SHIFT + facts.language_codes.index(code)
         return [first, *(piece + _NLLB_SHIFT for piece in pieces), _NLLB_END]
 

@@ -1,0 +1,71 @@
+"""Tiny checkpoints in the layouts of ML-CLAP and GLAP, with a tokenizer, as `models pull` has them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import sentencepiece
+import torch
+
+from tests.fake_model import CORPUS
+from tests.patch_tools import CED_PATCH, DASHENG_PATCH, Patch, Weights, official
+from train.towers.sonar import SonarShape, SonarText
+
+SPM = "sentencepiece.source.256000.model"
+WIDTH, DIM, PIECES = 64, 32, 160
+SONAR = SonarShape(vocabulary=PIECES + 1 + 202 + 3, width=64, layers=2, heads=1, inner=128)
+
+
+def tokenizer() -> bytes:
+    """A sentencepiece model with NLLB's special pieces: `<unk>`, `<s>`, `</s>`."""
+    sink = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS * 3),
+        model_writer=sink,
+        model_type="unigram",
+        vocab_size=PIECES,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return sink.getvalue()
+
+
+def checkpoint(patch: Patch, seed: int = 0) -> Weights:
+    """A random model under the keys of ML-CLAP or, by its patches, of GLAP."""
+    weights = {f"audio_encoder.model.{k}": v for k, v in official(WIDTH, 2, patch, seed).items()}
+    torch.manual_seed(seed)
+    text = SonarText(SONAR).state_dict()
+    weights |= {f"text_encoder.model.{key}": value.clone() for key, value in text.items()}
+    for name, width in (("audio", WIDTH), ("text", SONAR.width)):
+        weights |= {f"{name}_proj.0.weight": 0.2 * torch.randn(DIM, width)}
+        weights |= {f"{name}_proj.2.weight": 0.3 * torch.randn(DIM, DIM)}
+        weights |= {f"{name}_proj.{place}.bias": 0.1 * torch.randn(DIM) for place in (0, 2)}
+    if patch == DASHENG_PATCH:
+        return {key: value for key, value in weights.items() if ".outputlayer." not in key}
+    return weights | {"temperature": torch.tensor(0.07)}
+
+
+def make_ml_clap(folder: Path, seed: int = 0) -> Path:
+    """`pretrain.pt` and the tokenizer, in a folder that is made."""
+    return _written(folder, "pretrain.pt", checkpoint(CED_PATCH, seed))
+
+
+def make_glap(folder: Path, seed: int = 0) -> Path:
+    """`glap_checkpoint.pt` and the tokenizer, in a folder that is made."""
+    return _written(folder, "glap_checkpoint.pt", {"model": checkpoint(DASHENG_PATCH, seed)})
+
+
+def make_sonar(folder: Path, seed: int = 0) -> Path:
+    """`sonar_text_encoder.pt` and the tokenizer, in a folder that is made."""
+    torch.manual_seed(seed)
+    return _written(folder, "sonar_text_encoder.pt", SonarText(SONAR).state_dict())
+
+
+def _written(folder: Path, name: str, content: object) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(content, folder / name)
+    (folder / SPM).write_bytes(tokenizer())
+    return folder
