@@ -17,6 +17,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,16 @@ from train.captions import concepts_of, label_concepts
 from train.data.manifest import read_manifest
 from train.e5 import read_packed
 from train.embedded import load_embedded
+from train.freezing import Freezing
 from train.lower import start_from
-from train.minitowers import Freezing, MiniTowers
 from train.model import TextTower
+from train.modeltowers import ModelTowers
 from train.phrases import CORE, vocabulary_concepts
 from train.plan import TrainPlan
 from train.scoring import evaluate
 from train.sources import in_validation, read_sources
 from train.tokens import sentencepiece_model
+from train.torchmodel import TOKENIZER, TorchModel, mini_card
 from train.towers.heads import ProjectionHead
 from train.trainer import Trainer
 from train.types import Clip
@@ -76,19 +79,23 @@ def clips_of(data: Path, sounds: Path) -> dict[str, list[Clip]]:
     return found
 
 
-def towers(cache: Path, text_layers: int) -> MiniTowers:
+def towers(cache: Path, text_layers: int) -> ModelTowers:
     """Frozen networks, but for the last `text_layers` of the text; heads still to be drawn."""
-    _, audio, _, _ = load_embedded(load_card(embedded_dir() / "atri-mini"))
+    shape, audio, _, _ = load_embedded(load_card(embedded_dir() / "atri-mini"))
     packed = read_packed()
     net = start_from(packed, list(range(len(packed.pieces))))
     text = TextTower(net.shape)
     text.load_state_dict(net.state_dict())
     text.project = Head(net.shape.width, net.shape.dim)  # type: ignore[assignment]
     tokenizer = sentencepiece_model(packed.pieces, [float(score) for score in packed.scores])
-    return MiniTowers(audio, text, tokenizer, cache, freezing=Freezing("all", text_layers))
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / TOKENIZER).write_bytes(tokenizer)
+    shape = replace(shape, text=net.shape)
+    model = TorchModel(shape, audio, text, mini_card(shape, cache))
+    return ModelTowers(model, cache, freezing=Freezing("all", text_layers))
 
 
-def draw_heads(model: MiniTowers, clips: Sequence[Clip], seed: int) -> None:
+def draw_heads(model: ModelTowers, clips: Sequence[Clip], seed: int) -> None:
     """Fresh heads; the audio head knows mean and deviation of its inputs."""
     torch.manual_seed(seed)
     head = AudioHead(model.audio.head.up.in_features, 512, 0.3)
@@ -131,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
             print(json.dumps({k: v for k, v in entry.items() if k != "sets"}), flush=True)
 
 
-def _measure(model: MiniTowers, sets: dict[str, list[Clip]], plan: TrainPlan) -> dict[str, Any]:
+def _measure(model: ModelTowers, sets: dict[str, list[Clip]], plan: TrainPlan) -> dict[str, Any]:
     began = time.monotonic()
     name = hashlib.sha256(repr(plan).encode()).hexdigest()[:12]
     trainer = Trainer(model, sets["train"], plan, CACHE / "runs" / f"{name}-{began:.0f}")

@@ -109,7 +109,7 @@ def _untrained(model: TorchModel) -> ModelError:
     return ModelError(
         f"`{model.card.name}` cannot find anything yet: its heads were never trained.",
         why="They are as they were drawn.",
-        hint=f"Train them: `atri train --model {model.card.name}`, then export what that wrote.",
+        hint="Train them with `atri train --model`, then export the folder that it wrote.",
     )
 
 

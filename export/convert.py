@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,8 +126,13 @@ class Agreements:
 
     @property
     def worst(self) -> Agreement:
-        """The input with the smallest cosine."""
-        return min(self.items, key=lambda item: (item.cosine == item.cosine, item.cosine))
+        """The input on which they are furthest apart; one that gave NaN comes first."""
+
+        def near(item: Agreement) -> float:
+            value = item.cosine - item.difference
+            return -math.inf if math.isnan(value) else value
+
+        return min(self.items, key=near)
 
 
 @torch.no_grad()

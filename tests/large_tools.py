@@ -1,4 +1,4 @@
-"""Tiny checkpoints in the layouts of ML-CLAP and GLAP, with a tokenizer, as `models pull` has them."""
+"""Tiny checkpoints in the layouts of ML-CLAP and GLAP, with tokenizer, as they are pulled."""
 
 from __future__ import annotations
 

@@ -14,15 +14,18 @@ import torch
 from atri_cli.encoders.card import load_card
 from atri_cli.encoders.registry import embedded_dir
 from atri_cli.errors import ModelError, UsageError
+from atri_cli.settings import load_settings
 from tests.cli_tools import atri, run
 from tests.sounds import write_tone
 from tests.train_tools import random_net
 from train.checkpoints import load_checkpoint
 from train.clips import Clip
 from train.embedded import load_embedded
+from train.freezing import Freezing
 from train.interpolate import best_share, mix, weights_of
-from train.minitowers import Freezing, MiniTowers
 from train.model import AudioTower, ModelShape, TextTower, save_model
+from train.modeltowers import ModelTowers
+from train.opening import open_torch_model
 from train.towers.text import TextShape
 
 Capture = pytest.CaptureFixture[bytes]
@@ -95,7 +98,7 @@ def test_it_learns_from_file_names_and_the_result_searches(
     other = run(capsysbinary, "train", "--loss", "kcl", *few, "--resume")
     assert other.code == 2
     assert "loss cacl → kcl" in other.err
-    made = run(capsysbinary, "export", out, "--out", model, "--text-precision", "fp32", "-q")
+    made = run(capsysbinary, "export", out, "--out", model, "--precision", "fp32", "-q")
     assert made.code == 0, made.err
     assert load_card(model).name == "run"
     index = run(capsysbinary, "index", sounds, "--model", model, "-L", "tuned")
@@ -229,7 +232,7 @@ def test_the_demo_learns(capsysbinary: Capture) -> None:
 def test_export_of_nothing(tmp_path: Path, capsysbinary: Capture) -> None:
     done = run(capsysbinary, "export", tmp_path)
     assert done.code == 1
-    assert "There is no trained model" in done.err
+    assert "is no checkpoint of one model" in done.err
 
 
 @pytest.mark.usefixtures("sounds")
@@ -252,12 +255,12 @@ def test_evaluate_runs_without_torch(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def towers(tmp_path_factory: pytest.TempPathFactory) -> MiniTowers:
-    _, audio, text, tokenizer = load_embedded(load_card(embedded_dir() / "atri-mini"))
-    return MiniTowers(audio, text, tokenizer, tmp_path_factory.mktemp("cache"))
+def towers(tmp_path_factory: pytest.TempPathFactory) -> ModelTowers:
+    model = open_torch_model("atri-mini", load_settings())
+    return ModelTowers(model, tmp_path_factory.mktemp("cache"))
 
 
-def test_the_embedded_model_is_the_same_in_torch(towers: MiniTowers, tmp_path: Path) -> None:
+def test_the_embedded_model_is_the_same_in_torch(towers: ModelTowers, tmp_path: Path) -> None:
     from atri_cli.encoders.registry import load_encoder
     from train.clips import Clip
 
@@ -313,7 +316,7 @@ def test_blocks_that_run_twice_need_less_memory_and_learn_the_same(
     assert twice < 0.7 * kept
 
 
-def test_views_of_a_sound_do_not_depend_on_its_folder(towers: MiniTowers, tmp_path: Path) -> None:
+def test_views_of_a_sound_do_not_depend_on_its_folder(towers: ModelTowers, tmp_path: Path) -> None:
     rows = []
     for folder in ("here", "there"):
         path = tmp_path / folder / "dog.wav"
@@ -323,9 +326,9 @@ def test_views_of_a_sound_do_not_depend_on_its_folder(towers: MiniTowers, tmp_pa
     np.testing.assert_array_equal(rows[0], rows[1])
 
 
-def test_too_many_blocks(towers: MiniTowers, tmp_path: Path) -> None:
+def test_too_many_blocks(towers: ModelTowers, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="12 blocks, and 13"):
-        MiniTowers(towers.audio, towers.text, b"", tmp_path, freezing=Freezing("all", 13))
+        ModelTowers(towers.model, tmp_path, freezing=Freezing("all", 13))
 
 
 # Mixing weights

@@ -198,7 +198,7 @@ def test_another_size_names_the_key(tmp_path: Path) -> None:
     path = tmp_path / "sonar.pt"
     torch.save({"model": official()}, path)
     with pytest.raises(ModelError, match=r"lacks `encoder.layers.2.*and 351 other keys"):
-        load_sonar(path)
+        load_sonar(path, SonarShape())
 
 
 def test_another_vocabulary_names_the_shapes(tmp_path: Path) -> None:

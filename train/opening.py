@@ -167,7 +167,8 @@ def _composed(spec: str, settings: Settings, seed: int) -> TorchModel:
     _require_room(sonar, tokenizer)
     licences = _licence(hearing, "audio") | _licence(reading, "text")
     made = TorchModel(shape, audio.eval(), text.eval(), card, trained=False)
-    return made.called(name=spec, licences=licences)
+    name = "+".join(Path(part).stem for part in spec.split("+"))
+    return made.called(name=name, licences=licences)
 
 
 def _require_room(tower: SonarText, path: Path) -> None:

@@ -1,7 +1,7 @@
 """A model as torch modules, whatever its architecture: what is trained, kept in a folder, exported.
 
 Folder: `audio.safetensors`, `text.safetensors`, `tokenizer.model`, `model.json` (architecture and
-sizes), `facts.json` (what a card says beside that).
+sizes), `facts.json` (what a card says beside that; optional).
 """
 
 from __future__ import annotations
@@ -101,9 +101,11 @@ def load_torch_model(folder: Path) -> TorchModel:
     try:
         facts = json.loads((folder / SHAPE_FILE).read_text(encoding="utf-8"))
         found = _load_large(folder, facts) if facts.get("kind") == LARGE else _load_mini(folder)
-        card = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         found.tokenizer.check()
-        return found.called(**{name: card[name] for name in FACTS if name in card})
+        path = folder / FACTS_FILE
+        card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        known = {name: card[name] for name in FACTS if name in card}
+        return found.called(**{"name": folder.name, **known})
     except Exception as error:  # whatever damaged files lead their readers to
         raise ModelError(
             f"The model in `{folder}` cannot be read.",

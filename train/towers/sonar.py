@@ -159,7 +159,7 @@ class SonarText(nn.Module):
 
 
 def load_sonar(path: Path, shape: SonarShape | None = None) -> SonarText:
-    """The encoder of an official checkpoint, in eval mode.
+    """The encoder of an official checkpoint, in eval mode; its size is read from the weights.
 
     Layouts: `sonar_text_encoder.pt` as fairseq2 names it, and M2M-100's names (the port for
     transformers, older fairseq), whose first four token rows are brought into fairseq2's order.
@@ -167,11 +167,14 @@ def load_sonar(path: Path, shape: SonarShape | None = None) -> SonarText:
     Raises:
         ModelError: unreadable, or not an encoder of this shape; names the key.
     """
+    from train.towers.sizes import sonar_shape  # which knows this module
+
     weights = read_weights(path)
     m2m = not weights.keys().isdisjoint(M2M_EMBEDDINGS)
+    weights = _from_m2m(weights) if m2m else weights
     with torch.device("meta"):
-        net = SonarText(shape)
-    net = fill(net, _from_m2m(weights) if m2m else weights, path).eval()
+        net = SonarText(shape or sonar_shape(weights))
+    net = fill(net, weights, path).eval()
     if m2m:
         _reorder(net.encoder_frontend.embed.weight)
     return net
