@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # In the order of the help; each is a function, or a Typer app called `app`, of its module.
 COMMANDS = (
     "index",
+    "reindex",
     "search",
     "consistency",
     "status",

@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "jobs": None,
 }
 CONFIG_FILE = "config.toml"
-OPTION, DEFAULT = "option", "default"
+OPTION, DEFAULT, OF_MODEL = "option", "default", "model"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Settings:
         device: `cpu`, `cuda` or `auto`.
         jobs: files read at the same time; None is one for each core.
         origin: for each setting `option`, the name of an `ATRI_*` variable, the path of
-            config.toml, or `default`.
+            config.toml, or `default`; for the library also `model`: it is named after that.
     """
 
     library_name: str
@@ -72,8 +72,12 @@ def load_settings(
     model: str | None = None,
     device: str | None = None,
     jobs: int | None = None,
+    side_by_side: bool = True,
 ) -> Settings:
     """Settings from the options given (None is "not given"), environment, config.toml, defaults.
+
+    When `model` is given, it is not atri-mini, and nothing names a library, then the library is
+    that of this model: `default@NAME`. Not so when `side_by_side` is False.
 
     Raises:
         UsageError: a value is wrong; it names the option, variable or file and what is allowed.
@@ -83,6 +87,10 @@ def load_settings(
     options = {"library": library, "model": model, "device": device, "jobs": jobs}
     values, origin = _resolve(options, os.environ, read_config(config_file), str(config_file))
     origin["folders"] = home
+    if side_by_side and origin["model"] == OPTION and origin["library"] == DEFAULT:
+        of_model = library_of_model(values["library"], values["model"])
+        if of_model != values["library"]:
+            values["library"], origin["library"] = of_model, OF_MODEL
     name, folder = _library(values["library"], data / "libraries")
     return Settings(
         library_name=name,
@@ -95,6 +103,12 @@ def load_settings(
         jobs=values["jobs"],
         origin=origin,
     )
+
+
+def library_of_model(library: str, model: str) -> str:
+    """Name of the library that holds the sounds of `library` in a model, a name or a folder."""
+    name = Path(os.path.abspath(os.path.expanduser(model))).name
+    return library if name in ("", DEFAULTS["model"]) else f"{library}@{name}"
 
 
 def read_config(path: Path) -> dict[str, Any]:

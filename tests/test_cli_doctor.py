@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_doctor_looks_at_the_model_of_the_library(
     from tests.fake_model import make_fake_model
 
     other = make_fake_model(tmp_path / "other", 8)
-    run(capsysbinary, "index", make_sounds(tmp_path / "sounds"), "--model", other)
+    run(capsysbinary, "index", make_sounds(tmp_path / "sounds"), "-L", "default", "--model", other)
     monkeypatch.delenv("ATRI_MODEL")
     with (other / "text.onnx").open("ab") as file:
         file.write(b"!")
@@ -204,3 +205,32 @@ def test_doctor_as_a_process(tmp_path: Path) -> None:
     done = atri("doctor", "--json", cwd=tmp_path)
     assert done.code == 0, done.out
     assert done.err == "Nothing is broken.\n"
+
+
+def test_bench_is_measured(capsysbinary: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from atri_cli.commands import bench
+    from atri_cli.encoders.onnx_encoder import OnnxEncoder
+
+    monkeypatch.setattr(bench, "SECONDS", 0.2)
+    found = run(capsysbinary, "doctor", "--bench", "--json").json
+    assert (found["provider"], found["batch_size"]) == ("CPUExecutionProvider", 1)
+    assert found["provider"] in found["available"]
+    assert 0 < found["query"] <= found["first_query"]
+    hear = OnnxEncoder.embed_audio
+
+    def slowly(self: OnnxEncoder, windows: Any) -> Any:
+        time.sleep(0.1)
+        return hear(self, windows)
+
+    monkeypatch.setattr(OnnxEncoder, "embed_audio", slowly)
+    slow = run(capsysbinary, "doctor", "--bench", "--json").json
+    assert slow["real_time"] <= slow["segment_seconds"] / 0.1 < found["real_time"]
+    assert slow["audio_seconds"] == slow["segment_seconds"] * 2
+    table = run(capsysbinary, "doctor", "--bench")
+    assert "× real time" in table.out
+
+
+def test_bench_does_not_pretend_cuda(capsysbinary: Capture) -> None:
+    done = run(capsysbinary, "doctor", "--bench", "--device", "cuda")
+    assert done.code == 1
+    assert "The device `cuda` cannot be used" in done.err

@@ -185,11 +185,61 @@ def test_another_model_is_refused_with_the_command_that_helps(
 ) -> None:
     run(capsysbinary, "index", make_sounds(tmp_path / "sounds"))
     other = make_model(8)
-    done = run(capsysbinary, "search", "low", "--model", other)
+    options = ("--library", "default", "--model", other)
+    done = run(capsysbinary, "search", "low", *options)
     assert (done.code, done.out) == (1, "")
-    assert f"`atri index --reindex --model {other}`" in done.err
-    assert run(capsysbinary, "index", "--reindex", "--model", other).code == 0
-    assert run(capsysbinary, "search", "low", "--model", other, "--paths").lines
+    assert f"`atri index --reindex --library default --model {other}`" in done.err
+    assert run(capsysbinary, "reindex", *options).code == 0
+    assert run(capsysbinary, "search", "low", *options, "--paths").lines
+
+
+def test_models_side_by_side(
+    tmp_path: Path, capsysbinary: Capture, make_model: Callable[[int], Path]
+) -> None:
+    sounds, other = make_sounds(tmp_path / "sounds"), make_model(8)
+    assert run(capsysbinary, "index", sounds).code == 0
+    before = run(capsysbinary, "search", "low", "--json").json
+    empty = run(capsysbinary, "index", "--model", other)
+    assert empty.code == 1
+    assert f"`atri reindex --model {other}` takes the folders of your library" in empty.err
+    assert run(capsysbinary, "search", "low", "--model", other).code == 1
+    made = run(capsysbinary, "reindex", "--model", other)
+    assert made.code == 0, made.err
+    assert "Taking 1 folder of the library `default`" in made.err
+    name = f"default@{other.name}"
+    found = run(capsysbinary, "search", "low", "--model", other, "--json").json
+    assert (found["library"], found["model"]) == (name, other.name)
+    assert len(found["hits"]) == len(before["hits"])
+    assert run(capsysbinary, "search", "low", "-L", name, "--json").json["hits"] == found["hits"]
+    assert run(capsysbinary, "search", "low", "--json").json == before
+    again = run(capsysbinary, "reindex", "--model", other)
+    assert again.code == 0
+    assert "updated" in again.out
+
+
+def test_reindex_of_nothing(capsysbinary: Capture, make_model: Callable[[int], Path]) -> None:
+    for words in ((), ("--model", make_model(8)), ("-L", "nowhere")):
+        done = run(capsysbinary, "reindex", *words)
+        assert done.code == 1
+        assert "Nothing is indexed" in done.err
+        assert "atri index ~/sounds" in done.err
+
+
+def test_a_killed_reindex_leaves_the_first_library_answering(
+    tmp_path: Path, capsysbinary: Capture, make_model: Callable[[int], Path]
+) -> None:
+    sounds, other = make_sounds(tmp_path / "sounds"), make_model(8)
+    run(capsysbinary, "index", sounds)
+    before = run(capsysbinary, "search", "low", "--json").json
+    words = [sys.executable, "-m", "atri_cli", "reindex", "--model", str(other)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stderr is not None
+        started.stderr.readline()  # it has begun
+        started.kill()
+    assert run(capsysbinary, "search", "low", "--json").json == before
+    assert run(capsysbinary, "reindex", "--model", other).code == 0
+    found = run(capsysbinary, "search", "low", "--model", other, "--json").json
+    assert len(found["hits"]) == len(before["hits"])
 
 
 @pytest.fixture

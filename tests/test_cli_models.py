@@ -66,7 +66,7 @@ def test_add_copies_the_model_and_its_texts(
     shutil.rmtree(model)
     sounds = make_sounds(tmp_path / "sounds")
     assert run(capsysbinary, "index", sounds, "--model", "fake").code == 0
-    found = run(capsysbinary, "search", "noise", "--paths", "-n", "1")
+    found = run(capsysbinary, "search", "noise", "--model", "fake", "--paths", "-n", "1")
     assert found.lines == [str(sounds / "sub" / "noise.flac")]
 
 

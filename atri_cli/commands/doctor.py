@@ -25,6 +25,10 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Rebuild the search cache if it is not in order.")
     ] = False,
+    bench: Annotated[
+        bool,
+        typer.Option("--bench", help="Measure the model instead: what runs it, and how fast."),
+    ] = False,
     device: DeviceOption = None,
     library: LibraryOption = None,
     model: ModelOption = None,
@@ -34,18 +38,24 @@ def doctor(
     """Check the installation, the settings, the model and the library.
 
     Each line is `ok`, a `note` worth knowing, or `broken` with what to do about it. Exits with 1
-    when something is broken.
+    when something is broken. `--bench` runs the model on noise for some seconds and prints the
+    provider, the batch size, how many times faster than real time it hears, and what a query takes.
 
     \b
     Examples:
       atri doctor
       atri doctor --fix
-      atri doctor --device cuda --json
+      atri doctor --bench --device cuda
     """
     from atri_cli.commands.checks import broken, run_checks
 
     settings = load_settings(library=library, model=model, device=device)
     out = Output("json" if json else "table", quiet=quiet)
+    if bench:
+        from atri_cli.commands.bench import measure, show
+
+        show(out, measure(settings))
+        return
     checks = run_checks(settings, fix, out.note)
     wrong = broken(checks)
     rows = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atri_cli.commands.opening import flags, opened
+from atri_cli.commands.opening import flags, nothing_indexed, opened
 from atri_cli.commands.options import (
     DeviceOption,
     JsonOption,
@@ -19,7 +19,7 @@ from atri_cli.commands.options import (
 from atri_cli.commands.progress import progress_bar, speed
 from atri_cli.commands.reasons import skipped_facts
 from atri_cli.output import Output
-from atri_cli.settings import Settings, load_settings
+from atri_cli.settings import OF_MODEL, Settings, load_settings
 from atri_cli.wording import command, counted, duration, path_fields, printable
 
 if TYPE_CHECKING:
@@ -79,10 +79,25 @@ def index(
       atri index                      (everything it remembers)
       atri index --dry-run /media/usb
       atri index ~/sounds --library work --jobs 4
+      atri index ~/sounds --model ml-clap     (beside the library of atri-mini)
     """
     settings = load_settings(library=library, model=model, device=device, jobs=jobs)
     out = Output("json" if json else "table", quiet=quiet)
-    given = folders or []
+    run_index(settings, out, folders or [], dry_run=dry_run, reindex=reindex, verbose=verbose)
+
+
+def run_index(
+    settings: Settings,
+    out: Output,
+    given: Sequence[Path],
+    *,
+    dry_run: bool = False,
+    reindex: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Index, show what was done, say what to type next."""
+    if not given and settings.origin["library"] == OF_MODEL and not settings.library_dir.is_dir():
+        raise nothing_indexed(settings)
     with opened(settings) as sounds:
         with progress_bar(out) as progress:
             report = sounds.index(

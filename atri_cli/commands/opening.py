@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from atri_cli.errors import NothingIndexedError, PipelineMismatchError
-from atri_cli.settings import OPTION, Settings
+from atri_cli.settings import OF_MODEL, OPTION, Settings
 from atri_cli.wording import command
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ def opened(settings: Settings) -> Iterator[Library]:
 def nothing_indexed(settings: Settings) -> NothingIndexedError:
     """The error of a library without sounds."""
     where = "" if settings.library_name == "default" else f" in `{settings.library_name}`"
-    return NothingIndexedError(
-        f"Nothing is indexed{where} yet.",
-        hint=f"Type {index_command(settings)} with your own folder of sounds, then try again.",
-    )
+    hint = f"Type {index_command(settings)} with your own folder of sounds, then try again."
+    if settings.origin["library"] == OF_MODEL:
+        again = command(["reindex", *flags(settings)])
+        hint = f"{again} takes the folders of your library. {hint}"
+    return NothingIndexedError(f"Nothing is indexed{where} yet.", hint=hint)
 
 
 def index_command(settings: Settings) -> str:

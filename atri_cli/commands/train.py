@@ -141,14 +141,17 @@ def train(
 ) -> None:
     """Fine-tune a model on your own sounds.
 
-    Needs torch. Captions come from manifests beside the sounds, UCS names, metadata and file
-    names, and in other languages from atri's vocabulary. A tenth of the recordings decides which
-    epoch is the best, another tenth shows at the end what it was good for.
+    Needs torch. The model is atri-mini, a folder that an earlier run wrote, a pulled checkpoint
+    (`ml-clap`, `glap`), or two towers with new heads (`ced-base+sonar`). Captions come from
+    manifests beside the sounds, UCS names, metadata and file names, and in other languages from
+    atri's vocabulary. A tenth of the recordings decides which epoch is the best, another tenth
+    shows at the end what it was good for.
 
     \b
     Examples:
       atri train --loss cacl
       atri train --data sounds.tsv --loss kcl+jsd --out my-model
+      atri train --model ml-clap --freeze audio,text:2
       atri train --demo
     """
     finetune, asked = _load("train.finetune"), _load("train.request")
@@ -166,7 +169,7 @@ def train(
         precision=precision,
         device=device,
     )
-    settings = load_settings(library=library, model=model)
+    settings = load_settings(library=library, model=model, side_by_side=False)
     show = Output("json" if json else "table", quiet=quiet or not _is_first())
     if demo:
         _demo(plan, settings, show, json=json)

@@ -82,6 +82,11 @@ class OnnxEncoder:
         return "cuda" if CUDA in self.providers else "cpu"
 
     @property
+    def batch_size(self) -> int:
+        """Inputs of equal length that run together at most."""
+        return CUDA_BATCH if self.device == "cuda" else 1
+
+    @property
     def device_reason(self) -> str:
         """One sentence: which device is used, and why."""
         if self._device != "auto":
