@@ -9,6 +9,7 @@ endif
 VENV := .venv
 DEMO_VENV := .venv-demo
 GLAP_VENV := .venv-glap
+SONAR_VENV := .venv-sonar
 BIN := $(VENV)/bin
 PACKAGES := atri_cli train export
 SOURCES := $(shell find $(PACKAGES) -type f ! -name '*.pyc')
@@ -20,7 +21,7 @@ export HNSWLIB_NO_NATIVE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint demo bench eval page test-glap train-mini docs clean check-machine
+.PHONY: help test lint demo bench eval page test-glap test-sonar train-mini docs clean check-machine
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +48,9 @@ page: $(VENV)/.installed ## the page of atri consistency in a headless Chromium;
 
 test-glap: $(GLAP_VENV)/.installed ## the towers against GLAP's public code, 6 GB of packages; ARGS="--ml-clap DIR"
 	$(GLAP_VENV)/bin/python -W ignore -m benchmarks.glap_parity $(ARGS)
+
+test-sonar: $(SONAR_VENV)/.installed ## SONAR against the real sonar-space, 6 GB of packages; ARGS="--full"
+	$(SONAR_VENV)/bin/python -W ignore -m benchmarks.sonar_parity $(ARGS)
 
 train-mini: $(VENV)/.installed ## train the embedded model, some hours; DATA=DIR SOUNDS=DIR
 	$(BIN)/python -m train --work .train $(if $(DATA),--data "$(DATA)") $(if $(SOUNDS),--sounds "$(SOUNDS)") $(ARGS)
@@ -77,6 +81,11 @@ $(DEMO_VENV)/.installed: pyproject.toml constraints.txt README.md $(SOURCES) | c
 $(GLAP_VENV)/.installed: benchmarks/glap.txt
 	$(PYTHON) -m venv --clear $(GLAP_VENV)
 	$(GLAP_VENV)/bin/pip install -qq -r benchmarks/glap.txt
+	@touch $@
+
+$(SONAR_VENV)/.installed: benchmarks/sonar.txt
+	$(PYTHON) -m venv --clear $(SONAR_VENV)
+	$(SONAR_VENV)/bin/pip install -qq -r benchmarks/sonar.txt
 	@touch $@
 
 $(TEST_SOUNDS): | $(VENV)/.installed

@@ -120,7 +120,7 @@ def test_what_is_said(atri_home: Path, capsysbinary: Capture) -> None:
     assert str(folder(atri_home)) in done.out
     assert "SHA-256 is not known" in done.err
     assert "`atri models verify free`" in done.err
-    assert "no command yet" in done.err
+    assert "`atri export free`" in done.err
     done = run(capsysbinary, "models")
     assert "free (pulled" in done.out
 

@@ -54,7 +54,8 @@ def pull(
 ) -> None:
     """Fetch the checkpoint of a known model into the folder of models.
 
-    Checkpoints are what the model's makers published; atri cannot search with them as they are.
+    Checkpoints are what the model's makers published; `atri export` makes a model to search with of
+    ML-CLAP and GLAP, `atri train` takes all of them.
     A download that was interrupted goes on where it stopped, also at the next call. Files in the
     cache of the Hugging Face hub (`HF_HOME`) are taken from there. With `HF_HUB_OFFLINE=1` or
     `ATRI_OFFLINE=1` nothing is requested. Every file is compared with its SHA-256 where that is
@@ -127,10 +128,16 @@ def _show(out: Output, pulled: Pulled) -> None:
             "down beside the files, and compared from now on."
         )
     again = command(["models", "verify", source.name])
-    out.hint(
-        f"{again} compares the files at any time. This version of atri has no command yet that "
-        "makes a model to search with of them."
-    )
+    out.hint(f"{_next(source.name)} {again} compares the files at any time.")
+
+
+def _next(name: str) -> str:
+    """What a checkpoint is good for: a whole model is exported, a tower needs another."""
+    if name.startswith("ced-"):
+        return f"Train it with a text tower: `atri train --model {name}+sonar`."
+    if name == "sonar":
+        return "Train it with an audio tower: `atri train --model ced-base+sonar`."
+    return f"Make it a model for searching: `atri export {name}`."
 
 
 def _file(file: PulledFile) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -48,7 +49,10 @@ def _load(path: Path) -> object:
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            # Mapped, so that the system may drop what is not in use; old files are no archives.
+            return torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
     # Both readers raise whatever the damaged bytes lead them to.
     except Exception as error:
         coded = isinstance(error, pickle.UnpicklingError)
