@@ -154,7 +154,7 @@ def test_a_library_of_another_model(
     run(capsysbinary, "index", make_sounds(tmp_path / "sounds"))
     other = make_fake_model(tmp_path / "other", 8)
     assert other != fake_model
-    done = run(capsysbinary, "doctor", "--model", other, "--json")
+    done = run(capsysbinary, "doctor", "-L", "default", "--model", other, "--json")
     assert done.code == 1
     assert "made with the model `fake`" in about(done, "library")[0]["detail"]
 

@@ -72,7 +72,7 @@ def test_every_language_finds_the_same_in_the_same_order(
     tmp_path: Path, fake_model: Path, capsysbinary: Capture
 ) -> None:
     sounds = make_sounds(tmp_path / "sounds")
-    run(capsysbinary, "index", sounds, "--model", fake_model)
+    run(capsysbinary, "index", sounds, "-L", "default", "--model", fake_model)
     asked = ("chien qui aboie", "dog barking", "犬の鳴き声", "собака", "hund", "개")
     found = {run(capsysbinary, "search", text, "--csv").raw for text in asked}
     assert len(found) == 1
