@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,23 @@ def test_two_towers_with_new_heads(tmp_path: Path, sounds: Path, capsysbinary: C
     assert load_card(tmp_path / "out").dim == 1024
 
 
+@pytest.mark.skipif(find_spec("sonar") is not None, reason="sonar-space is installed")
+def test_sonar_space_is_named_when_it_is_missing(
+    tmp_path: Path, sounds: Path, capsysbinary: Capture
+) -> None:
+    torch.save(official(CED_SHAPES["tiny"].width, 12, CED_PATCH), tmp_path / "ced.pt")
+    make_sonar(tmp_path / "sonar")
+    both = f"{tmp_path / 'ced.pt'}+{tmp_path / 'sonar'}"
+    done = run(capsysbinary, "train", "--model", both, "--via", "sonar-space", "--data", sounds)
+    assert done.code == 1
+    assert 'pip install "atri-cli[sonar]"' in done.err
+    make_ml_clap(tmp_path / "clap")
+    done = run(capsysbinary, "train", "--model", tmp_path / "clap", "--via", "sonar-space",
+               "--data", sounds)  # fmt: skip
+    assert done.code == 2
+    assert "reads the checkpoint of SONAR alone" in done.err
+
+
 def test_a_language_without_a_code(tmp_path: Path, sounds: Path, capsysbinary: Capture) -> None:
     make_ml_clap(tmp_path / "clap")
     done = run(capsysbinary, "train", "--model", tmp_path / "clap", "--data", sounds,
@@ -208,6 +226,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, capsysbinary: Capture) 
         (("export", "atri-mini", "--name", "a/b"), "no name for a model"),
         (("export", "atri-mini", "--sounds", "nowhere"), "There is no folder"),
         (("train", "--model", "ml-clap", "--data", "."), "`atri models pull ml-clap`"),
+        (("train", "--via", "magic", "--data", "."), "There is no way `magic`"),
     ],
 )
 def test_wrong_words(words: tuple[str, ...], said: str, capsysbinary: Capture) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from atri_cli.checkpoints.record import read_record
@@ -31,28 +32,42 @@ from train.torchmodel import (
 from train.towers.ced import load_ced
 from train.towers.published import Published, load_published
 from train.towers.sonar import SonarText, load_sonar
+from train.towers.sonar_space import load_via_sonar_space
 
 MODEL = "model"
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 DIM = 1024
+SONAR_SPACE = "sonar-space"
 
 
-def open_torch_model(spec: str, settings: Settings, *, seed: int = 0) -> TorchModel:
+def open_torch_model(
+    spec: str, settings: Settings, *, seed: int = 0, via: str | None = None
+) -> TorchModel:
     """The model of this name or place.
 
     Args:
         spec: see the top of this file.
         settings: says where models are.
         seed: of heads that have to be drawn.
+        via: `sonar-space` reads SONAR's own checkpoint through that package; None does not.
 
     Raises:
         ModelError: no such model, or it cannot be read.
-        UsageError: `AUDIO+TEXT` names something else than two towers.
+        UsageError: `AUDIO+TEXT` names something else than two towers, or `via` another way.
+        RuntimeMissingError: the package of `via` is not installed.
     """
+    if via not in (None, SONAR_SPACE):
+        raise UsageError(f"There is no way `{via}`.", hint=f"Leave it out, or type {SONAR_SPACE}.")
     if (run := _run_folder(Path(spec).expanduser())) is not None:
         return load_torch_model(run)
     if "+" in spec and not Path(spec).expanduser().exists():
-        return _composed(spec, settings, seed)
+        return _composed(spec, settings, seed, load_via_sonar_space if via else load_sonar)
+    if via is not None:
+        raise UsageError(
+            f"`--via {via}` does not read `{spec}`.",
+            why="It reads the checkpoint of SONAR alone.",
+            hint="Give two towers, such as `--model ced-base+sonar`.",
+        )
     place = _checkpoint(spec, settings)
     if place is not None:
         return _published(place, spec)
@@ -149,7 +164,9 @@ def _licence(place: Path, tower: str = "weights") -> dict[str, str]:
     return {tower: record.licence} if record else {}
 
 
-def _composed(spec: str, settings: Settings, seed: int) -> TorchModel:
+def _composed(
+    spec: str, settings: Settings, seed: int, load_text: Callable[[Path], SonarText]
+) -> TorchModel:
     """Two towers, and heads as they are drawn."""
     places = [place for part in spec.split("+") if (place := _checkpoint(part, settings))]
     if len(places) != 2 or spec.count("+") != 1:
@@ -158,7 +175,7 @@ def _composed(spec: str, settings: Settings, seed: int) -> TorchModel:
             hint="Give an audio tower and a text tower: `ced-base+sonar`.",
         )
     hearing, reading = places
-    body, sonar = load_ced(weights_in(hearing)), load_sonar(weights_in(reading))
+    body, sonar = load_ced(weights_in(hearing)), load_text(weights_in(reading))
     audio = LargeAudio(body, draw_head(body.shape.width, DIM, seed))
     text = LargeText(sonar, draw_head(sonar.shape.width, DIM, seed + 1))
     shape = shape_of(audio, text)

@@ -20,7 +20,8 @@ class Request:
 
     `data` is empty for the library's own sounds; `model`: see `train.opening`; `threads` None
     leaves torch as it is; `share` of what was learnt in the result, None for what validation likes
-    best; `recompute`: blocks run twice (`train.towers.freezing.checkpoint_blocks`).
+    best; `recompute`: blocks run twice (`train.towers.freezing.checkpoint_blocks`); `via`: see
+    `train.opening`.
 
     Raises:
         UsageError: the share is not between 0 and 1.
@@ -38,6 +39,7 @@ class Request:
     tensorboard: bool = False
     share: float | None = None
     recompute: bool = False
+    via: str | None = None
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 <= self.share <= 1:
@@ -51,7 +53,8 @@ def open_towers(request: Request) -> ModelTowers:
         ModelError: there is no such model, or it cannot be trained.
         UsageError: it has no code for a language of the plan, or not so many blocks to train.
     """
-    model = open_torch_model(request.model, request.settings, seed=request.plan.seed)
+    seed, via = request.plan.seed, request.via
+    model = open_torch_model(request.model, request.settings, seed=seed, via=via)
     towers = ModelTowers(model, request.cache, freezing=request.freezing)
     towers.require_languages(request.plan.languages)
     if request.recompute:

@@ -108,6 +108,15 @@ def train(
     precision: Annotated[
         str, typer.Option("--precision", metavar="NAME", help="fp32; on CUDA also bf16, fp16.")
     ] = "fp32",
+    via: Annotated[
+        str | None,
+        typer.Option(
+            "--via",
+            metavar="sonar-space",
+            help="Read SONAR's checkpoint through the package sonar-space.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda|auto", help="Where to train.")
     ] = "auto",
@@ -188,6 +197,7 @@ def train(
         tensorboard=tensorboard,
         share=share,
         recompute=recompute,
+        via=via,
     )
     with _Bar(show) as bar:
         run = finetune.Run(request, bar.reading)
