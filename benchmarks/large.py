@@ -62,7 +62,7 @@ class Timed:
 
     def median(self, name: str) -> float:
         """Of a figure that each process has once."""
-        return statistics.median(found[name] for found in self.found)
+        return statistics.median(float(found[name]) for found in self.found)
 
     def memory(self, moment: str, name: str) -> float:
         """Highest over the processes, in MB."""

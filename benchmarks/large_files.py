@@ -5,7 +5,8 @@
     python -m benchmarks.large_files compare FOLDER --precision int8
 
 Each step is a process of its own, so that its peak of memory is its own; prints one JSON object.
-FOLDER gets `exact/`, `fp32/`, `fp16/`, `int8/` and `wanted.pt`: inputs and what torch makes of them.
+FOLDER gets `exact/`, `fp32/`, `fp16/`, `int8/` and `wanted.pt`: inputs and what torch makes of
+them.
 """
 
 from __future__ import annotations
