@@ -56,8 +56,9 @@ def _loads(timed: Timed) -> str:
 
 def audio(timed: Mapping[str, Timed], seconds: int) -> str:
     """Speed and memory of the audio towers."""
-    head = ("Tower", "median", "x real time", "fastest", "x real time", "processor time",
-            "x real time a core", "load it", "peak before", "after loading", "at the end", "load average")  # fmt: skip
+    head = ("Tower", "median", "x real time", "fastest", "x real time", "processor",
+            "x real time a core", "load it", "peak before", "after loading", "at the end",
+            "load average")  # fmt: skip
     rows = []
     for name, one in timed.items():
         if one.died:
