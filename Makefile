@@ -42,7 +42,7 @@ demo: $(DEMO_VENV)/.installed ## index real sounds, search them in eight languag
 bench: $(VENV)/.installed ## speed and memory, about half an hour; ARGS="--small" for a quick look
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-large: $(VENV)/.installed $(HTSAT_VENV)/.installed ## towers of the paper's sizes beside LAION-CLAP's: 9 GB of disk, 10 of memory
+bench-large: $(VENV)/.installed $(HTSAT_VENV)/.installed ## towers of the paper's sizes beside LAION-CLAP's: 9 GB of disk
 	$(BIN)/python -m benchmarks.large --work .large --htsat $(HTSAT_VENV)/bin/python $(ARGS)
 
 eval: $(VENV)/.installed $(TEST_SOUNDS) ## quality on the test sounds (fetched with apt-get)

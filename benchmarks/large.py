@@ -4,7 +4,7 @@
 
 CED's four sizes beside LAION-CLAP's audio tower, 10 s at a time, all in turns; the text tower in
 SONAR's size, cold and warm. Each step and each figure is a process of its own. DIR needs 9 GB, and
-exporting SONAR 10 GB of memory; what DIR has already is not made again. Prints a page.
+exporting SONAR 4 GB of memory; what DIR has already is not made again. Prints a page.
 """
 
 from __future__ import annotations

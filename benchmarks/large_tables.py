@@ -56,18 +56,20 @@ def _loads(timed: Timed) -> str:
 
 def audio(timed: Mapping[str, Timed], seconds: int) -> str:
     """Speed and memory of the audio towers."""
-    head = ("Tower", "median", "x real time", "fastest", "x real time", "processor time",
-            "load it", "peak before", "after loading", "at the end", "load average")  # fmt: skip
+    head = ("Tower", "median", "x real time", "fastest", "x real time", "processor",
+            "x real time a core", "load it", "peak before", "after loading", "at the end",
+            "load average")  # fmt: skip
     rows = []
     for name, one in timed.items():
         if one.died:
-            rows.append((name, one.died, *[""] * 9))
+            rows.append((name, one.died, *[""] * 10))
             continue
         size = next(iter(one.found[0]["seconds"]))
+        used = min(found["processor"][size] for found in one.found)
         median, least = statistics.median(one.seconds(size)), min(one.seconds(size))
         rows.append((
             name, f"{median * 1e3:.0f} ms", f"{seconds / median:.1f}", f"{least * 1e3:.0f} ms",
-            f"{seconds / least:.1f}", f"{min(f['processor'][size] for f in one.found):.2f} s",
+            f"{seconds / least:.1f}", f"{used:.3f} s", f"{seconds / used:.1f}",
             f"{one.median('load'):.2f} s",
             *(f"{one.memory(when, 'peak'):.0f} MB" for when in ("before", "loaded", "end")),
             _loads(one),
