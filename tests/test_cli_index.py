@@ -285,7 +285,8 @@ def test_ctrl_c_saves_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
     assert "Traceback" not in err
     if process.returncode == 130 and err:
         assert f"`atri index {folder}` goes on from there." in err
-    done = atri("index", "--json")
+    # Named again: on a busy machine Ctrl-C came before the folder was remembered.
+    done = atri("index", folder, "--json")
     assert done.json["added"] + done.json["unchanged"] + done.json["updated"] == 302
 
 

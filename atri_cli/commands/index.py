@@ -96,9 +96,9 @@ def run_index(
     verbose: bool = False,
 ) -> None:
     """Index, show what was done, say what to type next."""
-    if not given and settings.origin["library"] == OF_MODEL and not settings.library_dir.is_dir():
-        raise nothing_indexed(settings)
     with opened(settings) as sounds:
+        if not given and settings.origin["library"] == OF_MODEL and not sounds.roots():
+            raise nothing_indexed(settings)
         with progress_bar(out) as progress:
             report = sounds.index(
                 given, jobs=settings.jobs, dry_run=dry_run, reindex=reindex, progress=progress

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from atri_cli.errors import NothingIndexedError, PipelineMismatchError
-from atri_cli.settings import OF_MODEL, OPTION, Settings
+from atri_cli.settings import OF_MODEL, OPTION, Settings, load_settings
 from atri_cli.wording import command
 
 if TYPE_CHECKING:
     from atri_cli.library.library import Library
+    from atri_cli.library.types import Root
 
 
 @contextmanager
@@ -47,10 +48,23 @@ def nothing_indexed(settings: Settings) -> NothingIndexedError:
     """The error of a library without sounds."""
     where = "" if settings.library_name == "default" else f" in `{settings.library_name}`"
     hint = f"Type {index_command(settings)} with your own folder of sounds, then try again."
-    if settings.origin["library"] == OF_MODEL:
+    if any(root.online for root in roots_to_take(settings)):
         again = command(["reindex", *flags(settings)])
-        hint = f"{again} takes the folders of your library. {hint}"
+        hint = f"{again} takes the folders of your library `default`. {hint}"
     return NothingIndexedError(f"Nothing is indexed{where} yet.", hint=hint)
+
+
+def roots_to_take(settings: Settings) -> list[Root]:
+    """What a library named after a model can begin with: the roots of the one it stands beside.
+
+    Empty for any other library.
+    """
+    if settings.origin["library"] != OF_MODEL:
+        return []
+    from atri_cli.library.library import Library
+
+    with Library.open(load_settings().library_dir) as beside:
+        return beside.roots()
 
 
 def index_command(settings: Settings) -> str:

@@ -51,7 +51,7 @@ An empty variable counts as not set.
 
 | option | variable | in config.toml | default |
 |---|---|---|---|
-| `--library` | `ATRI_LIBRARY` | `library = "default"` | `default` |
+| `--library` | `ATRI_LIBRARY` | `library = "default"` | `default`, of a model `default@NAME` |
 | `--model` | `ATRI_MODEL` | `model = "atri-mini"` | that of the library, or `atri-mini` |
 | `--device` | `ATRI_DEVICE` | `device = "cpu"` | `cpu` |
 | `--jobs` | `ATRI_JOBS` | `jobs = 4` | one for each core |

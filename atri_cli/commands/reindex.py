@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from atri_cli.commands.index import run_index
-from atri_cli.commands.opening import nothing_indexed, opened
+from atri_cli.commands.opening import nothing_indexed, opened, roots_to_take
 from atri_cli.commands.options import (
     DeviceOption,
     JsonOption,
@@ -17,8 +17,11 @@ from atri_cli.commands.options import (
     QuietOption,
 )
 from atri_cli.output import Output
-from atri_cli.settings import OF_MODEL, Settings, load_settings
-from atri_cli.wording import counted
+from atri_cli.settings import DEFAULTS, Settings, load_settings
+from atri_cli.wording import counted, printable
+
+if TYPE_CHECKING:
+    from atri_cli.library.library import Library
 
 
 def reindex(
@@ -45,8 +48,9 @@ def reindex(
     """Embed all sounds of a library again.
 
     With another model and no `--library`, the sounds of your library are embedded into one of that
-    model, beside the first: `atri search --model NAME` asks it. Ctrl-C loses nothing that is
-    finished.
+    model, beside the first: `atri search --model NAME` asks it. The same command goes on with a run
+    that was stopped. In place, vectors are dropped first: until it is done, a library finds only
+    what has been embedded again.
 
     \b
     Examples:
@@ -56,22 +60,36 @@ def reindex(
     """
     settings = load_settings(library=library, model=model, device=device, jobs=jobs)
     out = Output("json" if json else "table", quiet=quiet)
-    folders = [] if settings.library_dir.is_dir() else _folders_of_usual(settings, out)
-    run_index(settings, out, folders, reindex=not folders, verbose=verbose)
+    with opened(settings) as sounds:
+        new, going_on = not sounds.roots(), _is_unfinished(sounds)
+    folders = _take_roots(settings, out) if new else []
+    if going_on:
+        out.note("Going on where the last run was stopped.")
+    run_index(settings, out, folders, reindex=not going_on, verbose=verbose)
 
 
-def _folders_of_usual(settings: Settings, out: Output) -> list[Path]:
-    """The folders of the library that stands without a model's name, for a new one beside it.
+def _is_unfinished(sounds: Library) -> bool:
+    """Whether this model was embedding the library when a run was stopped."""
+    now = sounds.status()
+    # Sounds of a folder that is away stay `pending`: they say nothing about the last run.
+    stopped = now.last_indexed is None or (
+        "pending" in now.skipped and all(root.online for root in now.roots)
+    )
+    return bool(now.roots) and stopped and now.pipeline_id == sounds.card.pipeline_id
+
+
+def _take_roots(settings: Settings, out: Output) -> list[Path]:
+    """The folders of the library beside a new one; those that are away are named and left out.
 
     Raises:
-        NothingIndexedError: there is none.
+        NothingIndexedError: there is none to take.
     """
-    usual = load_settings()
-    if settings.origin["library"] != OF_MODEL or not usual.library_dir.is_dir():
+    roots = roots_to_take(settings)
+    for root in roots:
+        if not root.online:
+            out.warn(f"`{printable(root.path)}` is not there; it is not taken over.")
+    here = [root.path for root in roots if root.online]
+    if not here:
         raise nothing_indexed(settings)
-    with opened(usual) as library:
-        folders = [root.path for root in library.roots() if root.online]
-    if not folders:
-        raise nothing_indexed(settings)
-    out.note(f"Taking {counted(len(folders), 'folder')} of the library `{usual.library_name}`.")
-    return folders
+    out.note(f"Taking {counted(len(here), 'folder')} of the library `{DEFAULTS['library']}`.")
+    return here

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from atri_cli.commands.opening import flags, index_command, opened
-from atri_cli.commands.options import JsonOption, LibraryOption, QuietOption
+from atri_cli.commands.options import JsonOption, LibraryOption, ModelOption, QuietOption
 from atri_cli.commands.status import root_record
 from atri_cli.output import Column, Output, Row
 from atri_cli.settings import load_settings
@@ -33,6 +33,7 @@ app = typer.Typer(
 def roots(
     context: typer.Context,
     library: LibraryOption = None,
+    model: ModelOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -45,14 +46,17 @@ def roots(
       atri roots relocate /media/old /media/new
     """
     if context.invoked_subcommand is None:
-        list_roots(library, json, quiet)
-    elif library is not None or json or quiet:
+        list_roots(library, model, json, quiet)
+    elif library is not None or model is not None or json or quiet:
         raise typer.BadParameter(f"Write the options after `{context.invoked_subcommand}`.")
 
 
 @app.command("list")
 def list_roots(
-    library: LibraryOption = None, json: JsonOption = False, quiet: QuietOption = False
+    library: LibraryOption = None,
+    model: ModelOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """List the folders, and whether each is there now.
 
@@ -61,7 +65,7 @@ def list_roots(
       atri roots list
       atri roots list --json
     """
-    settings = load_settings(library=library)
+    settings = load_settings(library=library, model=model)
     out = Output("json" if json else "table", quiet=quiet)
     with opened(settings) as sounds:
         known = sounds.roots()
@@ -88,6 +92,7 @@ def forget(
         Path, typer.Argument(metavar="DIR", help="A remembered folder.", show_default=False)
     ],
     library: LibraryOption = None,
+    model: ModelOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -97,7 +102,7 @@ def forget(
     Examples:
       atri roots forget ~/old-sounds
     """
-    settings = load_settings(library=library)
+    settings = load_settings(library=library, model=model)
     out = Output("json" if json else "table", quiet=quiet)
     with opened(settings) as sounds:
         count = sounds.forget(folder)
@@ -118,7 +123,9 @@ def relocate(
     new: Annotated[
         Path, typer.Argument(metavar="NEW", help="Where it is now.", show_default=False)
     ],
+    *,
     library: LibraryOption = None,
+    model: ModelOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -128,7 +135,7 @@ def relocate(
     Examples:
       atri roots relocate /media/old/sounds /media/new/sounds
     """
-    settings = load_settings(library=library)
+    settings = load_settings(library=library, model=model)
     out = Output("json" if json else "table", quiet=quiet)
     with opened(settings) as sounds:
         root = sounds.relocate(old, new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from atri_cli.commands.opening import flags, index_command, opened
-from atri_cli.commands.options import JsonOption, LibraryOption, QuietOption
+from atri_cli.commands.options import JsonOption, LibraryOption, ModelOption, QuietOption
 from atri_cli.commands.reasons import skipped_facts
 from atri_cli.output import Output
 from atri_cli.settings import load_settings
@@ -24,7 +24,10 @@ CACHES = {
 
 
 def status(
-    library: LibraryOption = None, json: JsonOption = False, quiet: QuietOption = False
+    library: LibraryOption = None,
+    model: ModelOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Show what the library holds, and which model made it.
 
@@ -32,8 +35,9 @@ def status(
     Examples:
       atri status
       atri status --library work --json
+      atri status --model ml-clap
     """
-    settings = load_settings(library=library)
+    settings = load_settings(library=library, model=model)
     out = Output("json" if json else "table", quiet=quiet)
     with opened(settings) as sounds:
         now = sounds.status()
