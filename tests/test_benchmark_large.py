@@ -1,8 +1,7 @@
-"""The benchmark of large towers, on tiny ones: every step, every table, and a process that dies."""
+"""The benchmark of large towers, on a tiny one, and with a process that dies."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -21,27 +20,13 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> large.Options:
 
 
 def test_files_agree_with_torch_and_get_smaller(options: large.Options) -> None:
-    for tower in SMALL:
-        found = large.make_files(options, tower)
-        fp32, fp16, int8 = (found[f"lower {name}"]["bytes"] for name in large.PRECISIONS)
-        assert fp32 > 1.5 * fp16 > 1.8 * int8
-        assert found["compare fp32"]["difference"] <= 1e-4
-        assert found["compare fp32"]["cosine"] >= 0.99999
-        assert 1e-5 < found["compare int8"]["difference"] < 0.02
-        assert not (options.work / tower / "exact").exists()
-    before = (options.work / CED / "int8").stat().st_mtime_ns
-    large.make_files(options, CED)
-    assert (options.work / CED / "int8").stat().st_mtime_ns == before
-
-
-def test_tables(options: large.Options) -> None:
-    text = large.measured(options, ["audio", "text"])
-    for tower in SMALL:
-        for precision in large.PRECISIONS:
-            assert re.search(rf"\| {tower} \| [\d.]+ M \| {precision} \| [\d.]+ MB ", text)
-    assert re.search(rf"\| {CED} int8 \| \d+ ms \| [\d.]+ ", text)
-    assert re.search(r"\| int8 nothing prepacked \| \d+ ms \(\d+\) ", text)
-    assert re.search(r"\| int8 \| disk \| [\d.]+ s ", text)
+    found = large.make_files(options, CED)
+    fp32, fp16, int8 = (found[f"lower {name}"]["bytes"] for name in large.PRECISIONS)
+    assert fp32 > 1.5 * fp16 > 1.8 * int8
+    assert found["compare fp32"]["difference"] <= 1e-4
+    assert found["compare fp32"]["cosine"] >= 0.99999
+    assert 1e-5 < found["compare int8"]["difference"] < 0.02
+    assert not (options.work / CED / "exact").exists()
 
 
 def test_a_process_that_dies_is_reported(tmp_path: Path) -> None:
