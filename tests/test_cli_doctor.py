@@ -212,7 +212,10 @@ def test_bench_is_measured(capsysbinary: Capture, monkeypatch: pytest.MonkeyPatc
     from atri_cli.encoders.onnx_encoder import OnnxEncoder
 
     monkeypatch.setattr(bench, "SECONDS", 0.2)
+    monkeypatch.setenv("ATRI_JOBS", "1")
     found = run(capsysbinary, "doctor", "--bench", "--json").json
+    assert (found["schema"], found["model"], found["threads"]) == (1, "fake", 1)
+    assert found["cores"] == len(os.sched_getaffinity(0))
     assert (found["provider"], found["batch_size"]) == ("CPUExecutionProvider", 1)
     assert found["provider"] in found["available"]
     assert 0 < found["query"] <= found["first_query"]
@@ -225,12 +228,45 @@ def test_bench_is_measured(capsysbinary: Capture, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(OnnxEncoder, "embed_audio", slowly)
     slow = run(capsysbinary, "doctor", "--bench", "--json").json
     assert slow["real_time"] <= slow["segment_seconds"] / 0.1 < found["real_time"]
-    assert slow["audio_seconds"] == slow["segment_seconds"] * 2
+    assert slow["audio_seconds"] in (slow["segment_seconds"], slow["segment_seconds"] * 2)
+    monkeypatch.setenv("ATRI_JOBS", "4")
+    several = run(capsysbinary, "doctor", "--bench", "--json").json
+    assert several["threads"] == 4
+    assert several["audio_seconds"] > slow["audio_seconds"]
     table = run(capsysbinary, "doctor", "--bench")
     assert "× real time" in table.out
 
 
 def test_bench_does_not_pretend_cuda(capsysbinary: Capture) -> None:
-    done = run(capsysbinary, "doctor", "--bench", "--device", "cuda")
-    assert done.code == 1
+    done = run(capsysbinary, "doctor", "--bench", "--device", "cuda", "--json")
+    if done.code == 0:
+        assert done.json["provider"] == "CUDAExecutionProvider"
+        pytest.skip("this machine has CUDA")
+    assert (done.code, done.out) == (1, "")
     assert "The device `cuda` cannot be used" in done.err
+    assert "Why: " in done.err
+    assert 'pip install "atri-cli[gpu]"' in done.err
+
+
+def test_bench_of_the_model_that_made_the_library(
+    tmp_path: Path, capsysbinary: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atri_cli.commands import bench
+
+    monkeypatch.setattr(bench, "SECONDS", 0.1)
+    run(capsysbinary, "index", make_sounds(tmp_path / "sounds"))
+    monkeypatch.delenv("ATRI_MODEL")
+    found = run(capsysbinary, "doctor", "--bench", "--device", "auto", "--json").json
+    assert found["model"] == "fake"
+    assert found["reason"].startswith("Using ")
+    assert found["reason"] != "Using cpu, as asked."
+
+
+def test_bench_of_the_embedded_model_as_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ATRI_MODEL")
+    done = atri("doctor", "--bench")
+    assert (done.code, done.err) == (0, "")
+    facts = {line[:11].strip(): line[11:].strip() for line in done.lines}
+    assert facts["model"].startswith("atri-mini, ")
+    assert facts["provider"].startswith("CPUExecutionProvider. ")
+    assert float(facts["sound"].split()[0].replace(",", "")) > 1

@@ -163,7 +163,7 @@ def check_model(settings: Settings) -> Iterator[Check]:
 
     for error in survey_models(settings)[1]:
         yield Check("model", "note", f"{error.what} {error.why}".strip())
-    card = _card_in_use(settings)
+    card = card_in_use(settings)
     problems = verify_model(card)
     for problem in problems:
         yield Check("model", "broken", problem, "Install the model again.")
@@ -175,7 +175,7 @@ def check_model(settings: Settings) -> Iterator[Check]:
     yield Check("model", "ok", f"runs with {', '.join(encoder.providers)}")
 
 
-def _card_in_use(settings: Settings) -> ModelCard:
+def card_in_use(settings: Settings) -> ModelCard:
     """The model that is asked for, else the one that made the library."""
     from atri_cli.encoders.registry import find_model
     from atri_cli.library.library import Library

@@ -33,8 +33,11 @@ def _announce_graph(out: Output, now: IndexProgress) -> None:
 
 
 def speed(audio_seconds: float, wall_seconds: float) -> str:
-    """`152 x real time`."""
-    return f"{audio_seconds / wall_seconds:,.0f} × real time" if wall_seconds > 0 else ""
+    """`152 × real time`, `0.8 × real time`; empty when no time has passed."""
+    if wall_seconds <= 0:
+        return ""
+    pace = audio_seconds / wall_seconds
+    return f"{pace:,.{0 if pace >= 10 else 1}f} × real time"
 
 
 class IndexBar:

@@ -176,7 +176,7 @@ class Library:
             from atri_cli.library.indexer import Indexer
 
             catalog = Catalog(store)
-            indexer = Indexer(catalog, self._index_encoder, jobs or _cores(), progress)
+            indexer = Indexer(catalog, self._index_encoder, jobs or cores(), progress)
             if dry_run:
                 with store.rehearsal():
                     chosen = self._prepare(catalog, roots, reindex)
@@ -344,7 +344,8 @@ def _refresh_cache(store: Store, report: IndexReport, tell: Tell) -> None:
         report.interrupted = True
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
