@@ -10,6 +10,7 @@ VENV := .venv
 DEMO_VENV := .venv-demo
 GLAP_VENV := .venv-glap
 SONAR_VENV := .venv-sonar
+HTSAT_VENV := .venv-htsat
 BIN := $(VENV)/bin
 PACKAGES := atri_cli train export
 SOURCES := $(shell find $(PACKAGES) -type f ! -name '*.pyc')
@@ -21,7 +22,8 @@ export HNSWLIB_NO_NATIVE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint demo bench eval page test-glap test-sonar train-mini docs clean check-machine
+.PHONY: help test lint demo bench bench-large eval page test-glap test-sonar train-mini docs clean \
+	check-machine
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +41,9 @@ demo: $(DEMO_VENV)/.installed ## index real sounds, search them in eight languag
 
 bench: $(VENV)/.installed ## speed and memory, about half an hour; ARGS="--small" for a quick look
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-large: $(VENV)/.installed $(HTSAT_VENV)/.installed ## towers of the paper's sizes beside LAION-CLAP's: 9 GB of disk
+	$(BIN)/python -m benchmarks.large --work .large --htsat $(HTSAT_VENV)/bin/python $(ARGS)
 
 eval: $(VENV)/.installed $(TEST_SOUNDS) ## quality on the test sounds (fetched with apt-get)
 	$(BIN)/python -m benchmarks.evaluate $(TEST_SOUNDS) $(ARGS)
@@ -60,7 +65,7 @@ docs: $(VENV)/.installed ## write docs/commands.md and the vocabulary's look-up 
 	$(BIN)/python -m atri_cli.vocabulary.lookup
 
 clean: ## remove environments, demo, caches
-	rm -rf $(VENV) $(DEMO_VENV) $(GLAP_VENV) .demo .eval build dist *.egg-info
+	rm -rf $(VENV) $(DEMO_VENV) $(GLAP_VENV) $(HTSAT_VENV) .demo .eval .large build dist *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamps are written last: an environment whose making was interrupted is made again.
@@ -86,6 +91,12 @@ $(GLAP_VENV)/.installed: benchmarks/glap.txt
 $(SONAR_VENV)/.installed: benchmarks/sonar.txt
 	$(PYTHON) -m venv --clear $(SONAR_VENV)
 	$(SONAR_VENV)/bin/pip install -qq -r benchmarks/sonar.txt
+	@touch $@
+
+# Its package wants numpy 1.
+$(HTSAT_VENV)/.installed: benchmarks/htsat.txt
+	$(PYTHON) -m venv --clear $(HTSAT_VENV)
+	$(HTSAT_VENV)/bin/pip install -qq -r benchmarks/htsat.txt
 	@touch $@
 
 $(TEST_SOUNDS): | $(VENV)/.installed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ def build(
     texts: Sequence[tuple[str, str]] | None = None,
     manifest: Path | None = None,
     root: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ExportReport:
     """Convert a model into the folder `target`.
 
@@ -78,6 +79,7 @@ def build(
         sounds: to compare the audio towers on, beside made-up ones.
         texts: to compare the text towers on, each (language tag, text); None is names of sounds.
         manifest: a query file with an `audio` column, its paths relative to `root`.
+        tell: hears what is being done; large models take minutes.
 
     Raises:
         ModelError: the heads are untrained.
@@ -93,11 +95,15 @@ def build(
         exact, kept = Path(scratch) / "exact", Path(scratch) / "kept"
         exact.mkdir()
         kept.mkdir()
+        tell(f"Converting the audio tower, and comparing it on {len(heard)} inputs.")
         audio = _convert(model, AUDIO, heard, (exact, kept), precision)
+        tell(f"Converting the text tower, and comparing it on {len(read)} inputs.")
         text = _convert(model, TEXT, read, (exact, kept), precision)
         for folder, what in ((exact, "fp32"), (kept, precision)):
             shutil.copy(model.card.tokenizer_path, folder / TOKENIZER)
             write_card(_card(model.card, folder, what), folder)
+        if manifest:
+            tell("Measuring retrieval in float32 and as kept.")
         found = _retrieval((exact, kept), manifest, root) if manifest else None
         report = ExportReport(audio, text, found)
         quality = {**model.card.quality, **_quality(report, precision)}

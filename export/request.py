@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +49,8 @@ class Exported:
     report: ExportReport
 
 
-def export_model(request: Request) -> Exported:
-    """Convert a model.
+def export_model(request: Request, tell: Callable[[str], None] = lambda _: None) -> Exported:
+    """Convert a model; `tell` hears what is being done.
 
     Raises:
         ModelError: there is no such model, it is damaged or untrained, or ONNX does not give what
@@ -78,6 +78,7 @@ def export_model(request: Request) -> Exported:
             sounds=sounds,
             manifest=request.manifest,
             root=request.root,
+            tell=tell,
         )
     except DisagreementError as error:
         raise ModelError("The converted model is not written.", why=str(error)) from error

@@ -97,6 +97,7 @@ def export(
     load_sibling("train")
     load_sibling("export")
     module = load_sibling("export.request")
+    show = Output("json" if json else "table", quiet=quiet)
     made = module.export_model(
         module.Request(
             model=model,
@@ -107,9 +108,9 @@ def export(
             sounds=_full(sounds),
             manifest=_full(evaluate),
             root=_full(root),
-        )
+        ),
+        show.note,
     )
-    show = Output("json" if json else "table", quiet=quiet)
     show.facts(_rows(made), _document(made))
     if not made.sounds:
         show.note("No real sounds to compare on: noise and tones were taken. Name some: `--sounds`")
