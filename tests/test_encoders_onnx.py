@@ -202,6 +202,44 @@ def test_cuda_fails_loudly_when_it_is_not_used(
     assert ("does not start" in auto.device_reason) == listed
 
 
+@pytest.mark.parametrize("device", ["cpu", "auto", "cuda"])
+def test_libraries_of_cuda_are_loaded_from_their_packages(
+    fake_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    device: str,
+) -> None:
+    """No loader looks where pip puts them. The runtime prints what it does not find."""
+    import onnxruntime
+
+    asked = []
+
+    def preload() -> None:
+        asked.append(len(made))
+        print("Failed to load libcudart.so.12: no such file\nPlease follow a link")
+
+    made: list[str] = []
+    real = onnxruntime.InferenceSession
+
+    def session(path: str, options: Any, providers: list[str]) -> Any:
+        made.append(path)
+        return real(path, options, providers=providers[-1:])
+
+    names = [runtime.CUDA, runtime.CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload, raising=False)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    encoder = OnnxEncoder(load_card(fake_model), device)
+    if device == "cuda":
+        with pytest.raises(RuntimeMissingError) as caught:
+            encoder.embed_text(["low"])
+        assert "Failed to load libcudart.so.12: no such file" in caught.value.why
+    else:
+        encoder.embed_text(["low"])
+    assert (asked[:1] == [0]) == (device != "cpu")  # before the first session
+    assert capsys.readouterr().out == ""
+
+
 def test_without_a_runtime(fake_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +81,7 @@ def make_session(
     options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, optimisation)
     runtime.set_default_logger_severity(_FATAL)
     wanted = _providers(device, runtime.get_available_providers())
+    missing = _load_cuda(runtime) if CUDA in wanted else ""
     try:
         session = runtime.InferenceSession(str(path), options, providers=wanted)
     except Exception as error:  # the runtime's exceptions share no public base class
@@ -88,7 +91,8 @@ def make_session(
             hint="Compare the model's files with its card: `atri doctor`.",
         ) from error
     if device == "cuda" and CUDA not in session.get_providers():
-        raise _no_cuda("ONNX Runtime has CUDA, but could not start it: driver, CUDA or cuDNN.")
+        why = "ONNX Runtime has CUDA, but could not start it: driver, CUDA or cuDNN."
+        raise _no_cuda(f"{why} {missing}".strip())
     return session
 
 
@@ -98,6 +102,18 @@ def _providers(device: str, available: list[str]) -> list[str]:
     if CUDA not in available:
         raise _no_cuda("The installed ONNX Runtime was built without CUDA.")
     return [CUDA, CPU]
+
+
+def _load_cuda(runtime: Any) -> str:
+    """Load the libraries that the extra `gpu` brings as packages, which no loader looks for.
+
+    Returns:
+        What could not be loaded, in a line; empty when all is well, or the runtime does not say.
+    """
+    said = io.StringIO()
+    with redirect_stdout(said), suppress(Exception):  # whether CUDA starts is seen afterwards
+        runtime.preload_dlls()
+    return next((line for line in said.getvalue().splitlines() if line.startswith("Failed")), "")
 
 
 def _no_cuda(why: str) -> RuntimeMissingError:
