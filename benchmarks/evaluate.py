@@ -24,6 +24,7 @@ from atri_cli.errors import AtriError
 from atri_cli.library.library import Library
 from atri_cli.library.types import QueryPart
 from atri_cli.metrics import map_at_10, mrv_std, mrv_variance, ranks, recall_at
+from benchmarks.gate import check
 from benchmarks.testset import QUERIES, QuerySet, find_truth, lines_of, list_sounds, read_queries
 
 EMBEDDED = "atri-mini"
@@ -283,6 +284,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=Path, default=QUERIES, help="query file")
     parser.add_argument("--distractors", type=Path, help="folder of more sounds, never right")
     parser.add_argument("--jobs", type=int, help="files read at the same time")
+    parser.add_argument("--recorded", type=Path, help="fail if worse than these figures")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args()
 
@@ -293,10 +295,12 @@ def main() -> int:
     try:
         queries = read_queries(arguments.queries)
         report = evaluate_model(arguments.model, folders, queries, arguments.jobs)
+        show(report, queries.ids, as_json=arguments.json)
+        if arguments.recorded:
+            check(report, arguments.recorded)
     except AtriError as error:
         print("\n".join(lines_of(error)), file=sys.stderr)
         return error.exit_code
-    show(report, queries.ids, as_json=arguments.json)
     return 0
 
 
