@@ -50,8 +50,6 @@ def test_two_models_from_the_first_sound_to_the_last(tmp_path: Path, other: str)
     assert atri("roots", "forget", folder / "sub", "--model", other).code == 0
     assert atri("roots", "--model", other, "list").code == 2
     assert atri("search", "low", "--json").raw == first.raw
-    with Library.open(model=other) as library:
-        assert library.folder.name == f"default@{other}"
 
 
 def test_a_library_that_is_named_is_the_one_used(tmp_path: Path, other: str) -> None:

@@ -67,8 +67,8 @@ class Library:
         """A library by its folder; it need not exist yet.
 
         Args:
-            folder: where its database lies; None is the library of the settings, and with a
-                `model` that of this model, as for `atri --model`.
+            folder: where its database lies; None is the library of the settings, whatever the
+                model; `atri --model NAME` takes `default@NAME`.
             model: name or folder of a model; None is `ATRI_MODEL`, else the one the library was
                 made with, and for a new library that of the settings.
             device: "cpu", "cuda" or "auto".
@@ -82,7 +82,7 @@ class Library:
         if folder is None:
             from atri_cli.settings import load_settings
 
-            folder = load_settings(model=model).library_dir
+            folder = load_settings().library_dir
         path = Path(folder).expanduser()
         return cls(path, model=model, device=device, threads=threads, encoder=encoder)
 
