@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from atri_cli.commands import parsing
-from atri_cli.commands.options import DeviceOption, JsonOption, QuietOption
+from atri_cli.commands.options import DeviceOption, JsonOption, QuietOption, RootOption
 from atri_cli.output import Column, Output, Row
 from atri_cli.settings import load_settings
 
@@ -28,15 +28,7 @@ def evaluate(
         Path,
         typer.Option("--data", metavar="FILE", help="A query file with an `audio` column."),
     ],
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            "--root",
-            metavar="DIR",
-            help="What its paths are relative to (its own folder unless given).",
-            show_default=False,
-        ),
-    ] = None,
+    root: RootOption = None,
     languages: Annotated[
         str | None,
         typer.Option("--languages", metavar="TAGS", help="Only these columns.", show_default=False),

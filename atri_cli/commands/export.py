@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from atri_cli.commands.options import JsonOption, QuietOption
+from atri_cli.commands.options import JsonOption, QuietOption, RootOption
+from atri_cli.commands.parsing import full_path
 from atri_cli.errors import RuntimeMissingError
 from atri_cli.output import Output
 from atri_cli.settings import load_settings
@@ -67,15 +68,7 @@ def export(
             show_default=False,
         ),
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            "--root",
-            metavar="DIR",
-            help="What its paths are relative to (its own folder unless given).",
-            show_default=False,
-        ),
-    ] = None,
+    root: RootOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -102,12 +95,12 @@ def export(
         module.Request(
             model=model,
             settings=load_settings(),
-            folder=_full(out),
+            folder=full_path(out),
             name=name,
             precision=precision,
-            sounds=_full(sounds),
-            manifest=_full(evaluate),
-            root=_full(root),
+            sounds=full_path(sounds),
+            manifest=full_path(evaluate),
+            root=full_path(root),
         ),
         show.note,
     )
@@ -116,10 +109,6 @@ def export(
         show.note("No real sounds to compare on: noise and tones were taken. Name some: `--sounds`")
     called = str(made.folder) if out else made.name
     show.hint(f"Embed your sounds with it: {command(['index', '--model', called])} FOLDER")
-
-
-def _full(path: Path | None) -> Path | None:
-    return path.expanduser().absolute() if path else None
 
 
 def _rows(made: Any) -> list[tuple[str, str]]:

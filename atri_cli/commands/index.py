@@ -11,10 +11,12 @@ import typer
 from atri_cli.commands.opening import flags, nothing_indexed, opened
 from atri_cli.commands.options import (
     DeviceOption,
+    JobsOption,
     JsonOption,
     LibraryOption,
     ModelOption,
     QuietOption,
+    VerboseOption,
 )
 from atri_cli.commands.progress import progress_bar, speed
 from atri_cli.commands.reasons import skipped_facts
@@ -47,22 +49,11 @@ def index(
         bool,
         typer.Option("--reindex", help="Embed everything again, for example with another model."),
     ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            help="Files read at the same time (one for each core).",
-            show_default=False,
-        ),
-    ] = None,
+    jobs: JobsOption = None,
     device: DeviceOption = None,
     library: LibraryOption = None,
     model: ModelOption = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Name every file that is skipped, and why.")
-    ] = False,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The small languages of `atri search`: weights, spans of time, lengths, dates."""
+"""The small languages of `atri search`: weights, spans of time, lengths, dates; and typed paths."""
 
 from __future__ import annotations
 
@@ -151,3 +151,8 @@ def _bad_duration(value: str) -> UsageError:
         f"`--duration {value}` is not a range.",
         hint="Write SHORTEST..LONGEST, for example `1..10`, `..5s` or `2m..1h`.",
     )
+
+
+def full_path(path: Path | None) -> Path | None:
+    """A path that was typed, from the root; `~` is the home folder."""
+    return path.expanduser().absolute() if path else None

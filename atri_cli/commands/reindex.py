@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from atri_cli.commands.index import run_index
 from atri_cli.commands.opening import nothing_indexed, opened, roots_to_take
 from atri_cli.commands.options import (
     DeviceOption,
+    JobsOption,
     JsonOption,
     LibraryOption,
     ModelOption,
     QuietOption,
+    VerboseOption,
 )
 from atri_cli.output import Output
 from atri_cli.settings import DEFAULTS, Settings, load_settings
@@ -26,22 +26,11 @@ if TYPE_CHECKING:
 
 def reindex(
     *,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            help="Files read at the same time (one for each core).",
-            show_default=False,
-        ),
-    ] = None,
+    jobs: JobsOption = None,
     device: DeviceOption = None,
     library: LibraryOption = None,
     model: ModelOption = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Name every file that is skipped, and why.")
-    ] = False,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:

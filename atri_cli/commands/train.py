@@ -188,7 +188,7 @@ def train(
         plan=plan,
         settings=settings,
         model=settings.model,
-        out=_full(out) or default_work() / f"{base}-{loss.replace('*', 'x')}",
+        out=parsing.full_path(out) or default_work() / f"{base}-{loss.replace('*', 'x')}",
         cache=default_work() / "cache",
         data=tuple(path.expanduser().absolute() for path in data or ()),
         freezing=asked.Freezing.parse(freeze),
@@ -311,10 +311,6 @@ def _load(name: str) -> Any:
     if any(importlib.util.find_spec(package) is None for package in PACKAGES):
         raise RuntimeMissingError(f"Training needs torch. Type `{INSTALL}`.")
     return load_sibling(name)
-
-
-def _full(path: Path | None) -> Path | None:
-    return path.expanduser().absolute() if path else None
 
 
 def default_work() -> Path:
