@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -27,3 +29,11 @@ def saving(what: str, place: Path, hint: str = ROOM) -> Iterator[None]:
     except (OSError, SafetensorError, sqlite3.OperationalError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise AtriError(f"Cannot save {what} in `{place}`.", why=f"{reason}.", hint=hint) from error
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write facts whole or not at all; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)

@@ -16,7 +16,7 @@ from atri_cli.audio.quiet import native_stderr_silenced
 from atri_cli.errors import AtriError, ModelError, UsageError
 from train.checkpoints import FACTS
 from train.data.load import Data, load_data
-from train.disk import RESUME, saving
+from train.disk import RESUME, saving, write_json
 from train.gather import join_processes, leave_processes, rank, wait_for_all
 from train.interpolate import SHARES, best_share, weights_of
 from train.losses import LOSSES, get_loss
@@ -181,7 +181,7 @@ class Run:
         out, towers, plan = self.request.out, self.towers, self.plan
         if rank() == 0:
             with saving("the run", out):
-                _write_json(out / RUN, self.identity)
+                write_json(out / RUN, self.identity)
         held = self.data.test or self.data.validation
         before = evaluate(towers, held, plan.languages) if held else None
         begin = weights_of(towers)
@@ -249,13 +249,6 @@ def _run_facts(out: Path) -> dict[str, Any]:
             hint="Delete it to begin anew, or give another folder with `--out`.",
         )
     return facts
-
-
-def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
 
 
 def comparison(found: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -19,6 +19,7 @@ from atri_cli.encoders.nllb import CODES
 from atri_cli.encoders.tokenizer import Tokenizer
 from atri_cli.errors import ModelError
 from train import large, model
+from train.disk import write_json
 from train.large import LargeShape
 from train.model import ModelShape, write_folder
 from train.towers.tower import Tower
@@ -89,7 +90,7 @@ def save_torch_model(found: TorchModel, folder: Path) -> None:
     write_folder(folder, facts, found.audio, found.text, found.card.tokenizer_path.read_bytes())
     card = {name: getattr(found.card, name) for name in FACTS if name != "languages"}
     card["languages"] = list(found.card.text.languages)
-    _write_json(folder / FACTS_FILE, card)
+    write_json(folder / FACTS_FILE, card)
 
 
 def load_torch_model(folder: Path) -> TorchModel:
@@ -135,9 +136,3 @@ def _first_line(error: Exception) -> str:
     said = error.what if isinstance(error, ModelError) else str(error)
     missing = f"It lacks {said}" if isinstance(error, KeyError) else said
     return (missing.splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
