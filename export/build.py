@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from atri_cli.encoders.card import ModelCard, load_card, write_card
+from atri_cli.encoders.card import ModelCard, write_card
 from atri_cli.encoders.registry import file_sha256, load_encoder
 from atri_cli.errors import ModelError
 from export.checks import Feed, audio_feeds, sound_names, text_feeds
@@ -89,7 +89,7 @@ def build(
     if not model.trained:
         raise _untrained(model)
     heard = audio_feeds(model.card.audio, sounds)
-    read = text_feeds(model, sound_names(model) if texts is None else texts)
+    read = text_feeds(model, sound_names() if texts is None else texts)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         exact, kept = Path(scratch) / "exact", Path(scratch) / "kept"
@@ -99,15 +99,15 @@ def build(
         audio = _convert(model, AUDIO, heard, (exact, kept), precision)
         tell(f"Converting the text tower, and comparing it on {len(read)} inputs.")
         text = _convert(model, TEXT, read, (exact, kept), precision)
-        for folder, what in ((exact, "fp32"), (kept, precision)):
-            shutil.copy(model.card.tokenizer_path, folder / TOKENIZER)
-            write_card(_card(model.card, folder, what), folder)
+        card = _card(model.card, kept, precision)
+        found = None
         if manifest:
             tell("Measuring retrieval in float32 and as kept.")
-        found = _retrieval((exact, kept), manifest, root) if manifest else None
+            cards = (_card(model.card, exact, "fp32"), card)
+            found = _retrieval(cards, manifest, root)
         report = ExportReport(audio, text, found)
-        quality = {**model.card.quality, **_quality(report, precision)}
-        _install(kept, target, replace(_card(model.card, kept, precision), quality=quality))
+        quality = {**card.quality, **_quality(report, precision)}
+        _install(kept, target, replace(card, quality=quality))
     return report
 
 
@@ -152,12 +152,11 @@ def _write_exact(model: TorchModel, tower: Tower, path: Path) -> None:
 
 
 def _retrieval(
-    folders: tuple[Path, Path], manifest: Path, root: Path | None
+    cards: tuple[ModelCard, ModelCard], manifest: Path, root: Path | None
 ) -> tuple[Measures, Measures]:
     """Retrieval with each of the two models."""
     before, after = (
-        evaluate_manifest(load_encoder(load_card(folder), "cpu"), manifest, root=root)[0]
-        for folder in folders
+        evaluate_manifest(load_encoder(card, "cpu"), manifest, root=root)[0] for card in cards
     )
     return before, after
 
@@ -200,7 +199,8 @@ def _install(work: Path, target: Path, card: ModelCard) -> None:
 
 
 def _card(card: ModelCard, folder: Path, precision: str) -> ModelCard:
-    """The card with the files of a folder."""
+    """The card with the files of a folder, the tokenizer among them from now on."""
+    shutil.copy(card.tokenizer_path, folder / TOKENIZER)
     files = {name: _files(folder, name) for name in (AUDIO, TEXT)}
     text = replace(
         card.text,

@@ -14,8 +14,7 @@ from torch import Tensor
 from atri_cli.audio.decode import stream_windows
 from atri_cli.audio.quiet import native_stderr_silenced
 from atri_cli.encoders.card import AudioTower as AudioFacts
-from atri_cli.encoders.languages import nllb_code
-from atri_cli.errors import AudioError, UsageError
+from atri_cli.errors import AudioError
 from train.phrases import audioset_concepts
 from train.torchmodel import TorchModel
 
@@ -91,16 +90,7 @@ def _padded(model: TorchModel, rows: Sequence[Sequence[int]], name: str) -> Feed
     return Feed(name, {"input_ids": ids, "attention_mask": mask})
 
 
-def sound_names(model: TorchModel) -> list[tuple[str, str]]:
-    """Names of every ninth class of AudioSet in the eight languages that the model has."""
-    codes = model.card.text.language_codes
-    found = []
-    for concept in audioset_concepts()[::CONCEPTS]:
-        for lang, phrases in concept.phrases.items():
-            try:
-                if codes:
-                    nllb_code(lang, codes)
-                found.append((lang, phrases[0]))
-            except UsageError:
-                continue
-    return found
+def sound_names() -> list[tuple[str, str]]:
+    """Language tag and name of every ninth class of AudioSet, in eight languages."""
+    chosen = audioset_concepts()[::CONCEPTS]
+    return [(lang, names[0]) for concept in chosen for lang, names in concept.phrases.items()]
