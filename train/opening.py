@@ -9,11 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from atri_cli.checkpoints.record import read_record
 from atri_cli.checkpoints.sources import FOLDER, sources
-from atri_cli.encoders.card import CARD_FILE, ModelCard, load_card
+from atri_cli.encoders.card import CARD_FILE
 from atri_cli.encoders.languages import canonical
 from atri_cli.encoders.nllb import CODES
 from atri_cli.encoders.registry import find_model
@@ -30,13 +32,12 @@ from train.torchmodel import (
     mini_card,
 )
 from train.towers.ced import load_ced
-from train.towers.published import Published, load_published
+from train.towers.published import DIM, Published, load_published
 from train.towers.sonar import SonarText, load_sonar
 from train.towers.sonar_space import load_via_sonar_space
 
 MODEL = "model"
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
-DIM = 1024
 SONAR_SPACE = "sonar-space"
 
 
@@ -72,20 +73,16 @@ def open_torch_model(
     if place is not None:
         return _published(place, spec)
     card = find_model(spec, settings)
-    shape, audio, text, _ = load_embedded(load_card(card.folder))
-    name = card.text.tokenizer
-    return _named(TorchModel(shape, audio, text, mini_card(shape, card.folder, name)), card)
+    shape, audio, text, _ = load_embedded(card)
+    found = TorchModel(shape, audio, text, mini_card(shape, card.folder, card.text.tokenizer))
+    facts = {name: getattr(card, name) for name in ("name", "revision", "licences")}
+    return found.called(**facts, languages=card.text.languages)
 
 
 def _run_folder(folder: Path) -> Path | None:
     """The folder that holds `model.json`: this one, or the one that `atri train` made in it."""
     places = (folder / MODEL, folder)
     return next((place for place in places if (place / SHAPE_FILE).is_file()), None)
-
-
-def _named(found: TorchModel, card: ModelCard) -> TorchModel:
-    facts = {name: getattr(card, name) for name in ("name", "revision", "licences")}
-    return found.called(**facts, languages=card.text.languages)
 
 
 def _checkpoint(spec: str, settings: Settings) -> Path | None:
@@ -141,16 +138,20 @@ def tokenizer_beside(place: Path) -> Path:
 
 def _published(place: Path, spec: str) -> TorchModel:
     found = load_published(weights_in(place))
-    audio = LargeAudio(found.audio, found.audio_head)
-    text = LargeText(found.text, found.text_head)
-    shape = shape_of(audio, text)
-    tokenizer = tokenizer_beside(place)
+    towers = LargeAudio(found.audio, found.audio_head), LargeText(found.text, found.text_head)
     reading = {name: getattr(found, name) for name in READING}
-    card = large_card(shape, tokenizer.parent, tokenizer.name, **reading)
-    _require_room(found.text, tokenizer)
+    made = _large(*towers, place, **reading)
     name = Path(spec).stem if place == Path(spec).expanduser() else spec
-    made = TorchModel(shape, audio, text, card)
     return made.called(name=name, languages=_tags(found), licences=_licence(place))
+
+
+def _large(audio: LargeAudio, text: LargeText, place: Path, **reading: Any) -> TorchModel:
+    """The towers as a model; the tokenizer lies beside the text tower's weights at `place`."""
+    tokenizer = tokenizer_beside(place)
+    _require_room(text.body, tokenizer)
+    shape = shape_of(audio, text)
+    card = large_card(shape, tokenizer.parent, tokenizer.name, **reading)
+    return TorchModel(shape, audio.eval(), text.eval(), card)
 
 
 def _tags(found: Published) -> tuple[str, ...]:
@@ -178,12 +179,8 @@ def _composed(
     body, sonar = load_ced(weights_in(hearing)), load_text(weights_in(reading))
     audio = LargeAudio(body, draw_head(body.shape.width, DIM, seed))
     text = LargeText(sonar, draw_head(sonar.shape.width, DIM, seed + 1))
-    shape = shape_of(audio, text)
-    tokenizer = tokenizer_beside(reading)
-    card = large_card(shape, tokenizer.parent, tokenizer.name)
-    _require_room(sonar, tokenizer)
+    made = replace(_large(audio, text, reading), trained=False)
     licences = _licence(hearing, "audio") | _licence(reading, "text")
-    made = TorchModel(shape, audio.eval(), text.eval(), card, trained=False)
     name = "+".join(Path(part).stem for part in spec.split("+"))
     return made.called(name=name, licences=licences)
 
