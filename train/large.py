@@ -60,10 +60,6 @@ class LargeAudio(Tower):
         found: Tensor = self.body(waveform)
         return found
 
-    def unit(self, pooled: Tensor) -> Tensor:
-        found: Tensor = self.head(pooled)
-        return found
-
     def forward(self, waveform: Tensor) -> Tensor:
         return self.unit(self.pooled(waveform))
 
@@ -77,10 +73,6 @@ class LargeText(Tower):
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         found: Tensor = self.body(input_ids, attention_mask)
-        return found
-
-    def unit(self, pooled: Tensor) -> Tensor:
-        found: Tensor = self.head(pooled)
         return found
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

@@ -52,10 +52,6 @@ class AudioTower(Tower):
     def pooled(self, waveform: Tensor) -> Tensor:
         return features(*self.net(self.mel(waveform)))
 
-    def unit(self, pooled: Tensor) -> Tensor:
-        found: Tensor = self.head(pooled)
-        return found
-
     def forward(self, waveform: Tensor) -> Tensor:
         return self.unit(self.pooled(waveform))
 

@@ -25,9 +25,10 @@ class Tower(nn.Module):
     def pooled(self, *args: Any, **kwargs: Any) -> Tensor:
         """What the head reads, float [batch, width]."""
 
-    @abstractmethod
     def unit(self, pooled: Tensor) -> Tensor:
-        """Unit vectors float [batch, dim] of pooled ones."""
+        """Unit vectors float [batch, dim] of pooled ones: what the head makes of them."""
+        found: Tensor = getattr(self, self.HEAD)(pooled)
+        return found
 
     def freeze(self, how: Freeze) -> None:
         """Freeze the network: all of it, none, or all but its last blocks. The head is trained.
