@@ -105,7 +105,7 @@ class Tokenizer:
         Raises:
             ModelError: it is missing or damaged.
         """
-        assert self._pieces
+        len(self._pieces)
 
     def batch(
         self, texts: Sequence[str], lang: str | None = None
