@@ -22,8 +22,8 @@ from train.towers.dasheng import DASHENG_SHAPES, Dasheng
 from train.towers.heads import ProjectionHead
 from train.towers.layouts import fill, read_weights
 from train.towers.patches import UNUSED, TowerShape
-from train.towers.sizes import HEAD_WIDTH, length, sonar_shape, tower_shape
-from train.towers.sonar import M2M_EMBEDDINGS, SonarText
+from train.towers.sizes import HEAD_WIDTH, length, tower_shape
+from train.towers.sonar import M2M_EMBEDDINGS, SonarText, sonar_shape
 
 AUDIO, TEXT = "audio_encoder.", "text_encoder."
 DIM = 1024

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from train.towers.patches import TowerShape
-from train.towers.sonar import SonarShape
 
 HEAD_WIDTH = 64
 
@@ -20,21 +19,8 @@ HEAD_WIDTH = 64
 def tower_shape(weights: Mapping[str, Tensor], published: TowerShape) -> TowerShape:
     """Of CED or Dasheng, from weights under the keys of the encoder alone."""
     width = length(weights, "norm.weight", 0, published.width)
-    layers = _layers(weights, "blocks.") or published.layers
+    layers = layers_of(weights, "blocks.") or published.layers
     return TowerShape(width, heads_of(width), layers)
-
-
-def sonar_shape(weights: Mapping[str, Tensor]) -> SonarShape:
-    """Of SONAR, from weights under fairseq2's keys."""
-    published, embed = SonarShape(), "encoder_frontend.embed.weight"
-    width = length(weights, embed, 1, published.width)
-    return SonarShape(
-        vocabulary=length(weights, embed, 0, published.vocabulary),
-        width=width,
-        layers=_layers(weights, "encoder.layers.") or published.layers,
-        heads=heads_of(width),
-        inner=length(weights, "encoder.layers.0.ffn.inner_proj.weight", 0, published.inner),
-    )
 
 
 def length(weights: Mapping[str, Tensor], key: str, axis: int, otherwise: int) -> int:
@@ -48,7 +34,7 @@ def heads_of(width: int) -> int:
     return max(1, width // HEAD_WIDTH)
 
 
-def _layers(weights: Mapping[str, Tensor], before: str) -> int:
+def layers_of(weights: Mapping[str, Tensor], before: str) -> int:
     """How many different numbers follow `before` in the keys."""
     found = (re.match(rf"{re.escape(before)}(\d+)\.", key) for key in weights)
     return len({match[1] for match in found if match})

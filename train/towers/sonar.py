@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.towers.layouts import fill, read_weights
+from train.towers.sizes import heads_of, layers_of, length
 
 FIRST_POSITION = 2
 M2M_EMBEDDINGS = ("shared.weight", "embed_tokens.weight", "encoder.embed_tokens.weight")
@@ -158,6 +159,19 @@ class SonarText(nn.Module):
         return found
 
 
+def sonar_shape(weights: Mapping[str, Tensor]) -> SonarShape:
+    """Sizes of the encoder with these weights, which stand under fairseq2's keys."""
+    published, embed = SonarShape(), "encoder_frontend.embed.weight"
+    width = length(weights, embed, 1, published.width)
+    return SonarShape(
+        vocabulary=length(weights, embed, 0, published.vocabulary),
+        width=width,
+        layers=layers_of(weights, "encoder.layers.") or published.layers,
+        heads=heads_of(width),
+        inner=length(weights, "encoder.layers.0.ffn.inner_proj.weight", 0, published.inner),
+    )
+
+
 def load_sonar(path: Path, shape: SonarShape | None = None) -> SonarText:
     """The encoder of an official checkpoint, in eval mode; its size is read from the weights.
 
@@ -167,8 +181,6 @@ def load_sonar(path: Path, shape: SonarShape | None = None) -> SonarText:
     Raises:
         ModelError: unreadable, or not an encoder of this shape; names the key.
     """
-    from train.towers.sizes import sonar_shape  # which knows this module
-
     weights = read_weights(path)
     m2m = not weights.keys().isdisjoint(M2M_EMBEDDINGS)
     weights = _from_m2m(weights) if m2m else weights

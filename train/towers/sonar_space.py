@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from atri_cli.errors import ModelError, RuntimeMissingError
 from train.towers.layouts import fill, read_weights
-from train.towers.sizes import sonar_shape
-from train.towers.sonar import SonarShape, SonarText
+from train.towers.sonar import SonarShape, SonarText, sonar_shape
 
 INSTALL = 'pip install "atri-cli[sonar]"'
 MOST = 2e-6
