@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,21 @@ class ModelTowers(TwoTower):
         self.freezing, self.augment = freezing, augment
         _freeze("audio", self.audio, freezing.audio)
         _freeze("text", self.text, freezing.text)
+        self._cache = cache
         self._rows: dict[str, NDArray[np.float32]] = {}
-        self._sounds = CaptionCache(cache, f"sounds {VIEWS} {augment} {self.audio.digest()}")
-        reading = replace(model.card.text, tokenizer="", languages=())
-        self._captions = CaptionCache(cache, f"captions {reading} {self.text.digest()}")
+
+    # Made when first used: a digest reads all weights, 3 GB of SONAR, and a network that is trained
+    # has no use for it.
+
+    @cached_property
+    def _sounds(self) -> CaptionCache:
+        key = f"sounds {VIEWS} {self.augment} {self.audio.digest()}"
+        return CaptionCache(self._cache, key)
+
+    @cached_property
+    def _captions(self) -> CaptionCache:
+        reading = replace(self.model.card.text, tokenizer="", languages=())
+        return CaptionCache(self._cache, f"captions {reading} {self.text.digest()}")
 
     def train(self, mode: bool = True) -> ModelTowers:
         """Batch normalisation keeps its statistics: export folded them into the convolutions."""
