@@ -108,7 +108,12 @@ def load_settings(
 def library_of_model(library: str, model: str) -> str:
     """Name of the library that holds the sounds of `library` in a model, a name or a folder."""
     name = Path(os.path.abspath(os.path.expanduser(model))).name
-    return library if name in ("", DEFAULTS["model"]) else f"{library}@{name}"
+    return library if name in ("", DEFAULTS["model"]) else beside(library, name)
+
+
+def beside(library: str, model: str) -> str:
+    """Name of the library that stands beside another one and has its sounds in a model."""
+    return f"{library}@{model}"
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from atri_cli.commands.progress import StepBar, progress_bar
 from atri_cli.consistency import Remedies, consistency
 from atri_cli.errors import ModelError, UsageError
 from atri_cli.output import Output
-from atri_cli.settings import OPTION, Settings, load_settings
+from atri_cli.settings import OPTION, Settings, beside, load_settings
 from atri_cli.wording import counted
 
 if TYPE_CHECKING:
@@ -109,6 +109,6 @@ def _in_model(settings: Settings, name: str) -> Settings:
     from atri_cli.encoders.registry import find_model
 
     card = find_model(name, settings)
-    folder = settings.library_dir.with_name(f"{settings.library_dir.name}@{card.name}")
+    folder = settings.library_dir.with_name(beside(settings.library_dir.name, card.name))
     named = replace(settings, library_name=folder.name, library_dir=folder)
     return _with_model(named, str(card.folder))
