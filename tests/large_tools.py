@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import sentencepiece
@@ -13,8 +14,22 @@ from tests.patch_tools import CED_PATCH, DASHENG_PATCH, Patch, Weights, official
 from train.towers.sonar import SonarShape, SonarText
 
 SPM = "sentencepiece.source.256000.model"
-WIDTH, DIM, PIECES = 64, 32, 160
+PIECES = 160
 SONAR = SonarShape(vocabulary=PIECES + 1 + 202 + 3, width=64, layers=2, heads=1, inner=128)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of a model, and its temperature."""
+
+    width: int
+    layers: int
+    sonar: SonarShape
+    dim: int
+    tau: float = 0.07
+
+
+TINY = Size(64, 2, SONAR, 32)
 
 
 def tokenizer() -> bytes:
@@ -33,19 +48,26 @@ def tokenizer() -> bytes:
     return sink.getvalue()
 
 
-def checkpoint(patch: Patch, seed: int = 0) -> Weights:
-    """A random model under the keys of ML-CLAP or, by its patches, of GLAP."""
-    weights = {f"audio_encoder.model.{k}": v for k, v in official(WIDTH, 2, patch, seed).items()}
+def sonar_weights(shape: SonarShape, seed: int) -> Weights:
+    """A random text tower under the official keys."""
     torch.manual_seed(seed)
-    text = SonarText(SONAR).state_dict()
-    weights |= {f"text_encoder.model.{key}": value.clone() for key, value in text.items()}
-    for name, width in (("audio", WIDTH), ("text", SONAR.width)):
-        weights |= {f"{name}_proj.0.weight": 0.2 * torch.randn(DIM, width)}
-        weights |= {f"{name}_proj.2.weight": 0.3 * torch.randn(DIM, DIM)}
-        weights |= {f"{name}_proj.{place}.bias": 0.1 * torch.randn(DIM) for place in (0, 2)}
-    if patch == DASHENG_PATCH:
-        return {key: value for key, value in weights.items() if ".outputlayer." not in key}
-    return weights | {"temperature": torch.tensor(0.07)}
+    return {key: value.clone() for key, value in SonarText(shape).state_dict().items()}
+
+
+def checkpoint(patch: Patch, seed: int = 0, size: Size = TINY) -> Weights:
+    """A random model under the keys of ML-CLAP or, by its patches, of GLAP."""
+    weights = {
+        f"audio_encoder.model.{key}": value
+        for key, value in official(size.width, size.layers, patch, seed).items()
+        if patch == CED_PATCH or not key.startswith("outputlayer.")
+    }
+    text = sonar_weights(size.sonar, seed + 1)
+    weights |= {f"text_encoder.model.{key}": value for key, value in text.items()}
+    for name, width in (("audio", size.width), ("text", size.sonar.width)):
+        weights |= {f"{name}_proj.0.weight": 0.1 * torch.randn(size.dim, width)}
+        weights |= {f"{name}_proj.2.weight": 0.3 * torch.randn(size.dim, size.dim)}
+        weights |= {f"{name}_proj.{place}.bias": 0.1 * torch.randn(size.dim) for place in (0, 2)}
+    return weights | ({"temperature": torch.tensor(size.tau)} if patch == CED_PATCH else {})
 
 
 def make_ml_clap(folder: Path, seed: int = 0) -> Path:
@@ -60,8 +82,7 @@ def make_glap(folder: Path, seed: int = 0) -> Path:
 
 def make_sonar(folder: Path, seed: int = 0) -> Path:
     """`sonar_text_encoder.pt` and the tokenizer, in a folder that is made."""
-    torch.manual_seed(seed)
-    return _written(folder, "sonar_text_encoder.pt", SonarText(SONAR).state_dict())
+    return _written(folder, "sonar_text_encoder.pt", sonar_weights(SONAR, seed))
 
 
 def _written(folder: Path, name: str, content: object) -> Path:

@@ -22,6 +22,7 @@ from tests.cli_tools import atri, run
 from tests.large_tools import SPM, checkpoint, make_glap, make_ml_clap, make_sonar
 from tests.patch_tools import CED_PATCH, official
 from tests.sounds import noise, write_tone
+from tests.train_tools import Trap
 from train.opening import open_torch_model
 from train.towers.ced import CED_SHAPES
 
@@ -195,16 +196,6 @@ def test_a_broken_checkpoint(kind: str, tmp_path: Path, capsysbinary: Capture) -
     assert said in done.err
     assert "unforeseen" not in done.err
     assert not (tmp_path / "out").exists()
-
-
-class Trap:
-    """Unpickling it would write a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Path.touch, (self.path,))
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, capsysbinary: Capture) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +16,13 @@ from safetensors import SafetensorError
 from atri_cli.errors import AtriError
 from tests.cli_tools import run
 from tests.test_train_finetune import FEW, sounds, tiny  # noqa: F401
+from tests.train_tools import Trap
 from train import captioncache, model
 from train.captioncache import CaptionCache
 from train.disk import saving
 from train.runlog import METRICS, RunLog
 
 Capture = pytest.CaptureFixture[bytes]
-
-
-class Trap:
-    """Leaves a file behind when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.mkdir, (str(self.path),)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from atri_cli.errors import ModelError
 from tests import patch_tools
 from tests.patch_tools import CED_PATCH, Array, Weights, noise, slow_mel, slow_tower
+from tests.train_tools import Trap
 from train.towers.ced import CED_SHAPES, Ced, CedShape, load_ced
 from train.towers.decibels import HOP, DecibelMel
 from train.towers.freezing import count_parameters
@@ -234,23 +234,13 @@ def test_another_width_names_the_sizes(tmp_path: Path) -> None:
         load_ced(path)
 
 
-class Code:
-    """What a pickle can do when it is trusted."""
-
-    def __init__(self, touched: Path) -> None:
-        self.touched = touched
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.touched),)
-
-
 @pytest.mark.parametrize("how", ["pickle", "torch"])
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, how: str) -> None:
     path, touched = tmp_path / "ced.pt", tmp_path / "touched"
     if how == "pickle":
-        path.write_bytes(pickle.dumps({"model": Code(touched)}))
+        path.write_bytes(pickle.dumps({"model": Trap(touched)}))
     else:
-        torch.save({"model": {**official(), "norm.weight": Code(touched)}}, path)
+        torch.save({"model": {**official(), "norm.weight": Trap(touched)}}, path)
     with pytest.raises(ModelError, match="holds more than tensors") as caught:
         load_ced(path, SHAPE)
     assert "weights_only" not in str(caught.value)

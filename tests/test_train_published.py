@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import pickle
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from atri_cli.errors import ModelError
+from tests.large_tools import Size, checkpoint, sonar_weights
 from tests.patch_tools import (
     CED_PATCH,
     DASHENG_PATCH,
@@ -24,11 +24,12 @@ from tests.patch_tools import (
     official,
     slow_tower,
 )
+from tests.train_tools import Trap
 from train.towers import published
 from train.towers.ced import Ced
 from train.towers.dasheng import Dasheng
 from train.towers.published import Published, load_glap, load_ml_clap, load_published
-from train.towers.sonar import SonarShape, SonarText, load_sonar
+from train.towers.sonar import SonarShape, load_sonar
 
 torch.set_num_threads(1)
 
@@ -40,22 +41,11 @@ Damage = Callable[[Weights], None]
 
 
 def sonar() -> Weights:
-    torch.manual_seed(1)
-    return {key: value.clone() for key, value in SonarText(SONAR).state_dict().items()}
+    return sonar_weights(SONAR, 1)
 
 
 def whole(patch: Patch) -> Weights:
-    """A random checkpoint under the keys of ML-CLAP or, by its patches, of GLAP."""
-    audio = official(WIDTH, 1, patch)
-    if patch == DASHENG_PATCH:
-        audio = {key: value for key, value in audio.items() if not key.startswith("outputlayer.")}
-    weights = {f"audio_encoder.model.{key}": value for key, value in audio.items()}
-    weights |= {f"text_encoder.model.{key}": value for key, value in sonar().items()}
-    for name, width in (("audio", WIDTH), ("text", SONAR.width)):
-        weights |= {f"{name}_proj.0.weight": 0.1 * torch.randn(DIM, width)}
-        weights |= {f"{name}_proj.2.weight": 0.3 * torch.randn(DIM, DIM)}
-        weights |= {f"{name}_proj.{place}.bias": 0.1 * torch.randn(DIM) for place in (0, 2)}
-    return weights | ({"temperature": torch.tensor(TAU)} if patch == CED_PATCH else {})
+    return checkpoint(patch, size=Size(WIDTH, 1, SONAR, DIM, TAU))
 
 
 def ported(weights: Weights) -> Weights:
@@ -293,21 +283,11 @@ def test_another_architecture_is_called_by_its_name(
         assert "`atri models pull glap --accept-license`" in str(caught.value)
 
 
-class Code:
-    """What a pickle can do when it is trusted."""
-
-    def __init__(self, touched: Path) -> None:
-        self.touched = touched
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (str(self.touched),)
-
-
 @pytest.mark.parametrize("place", ["model", "config", "bare pickle"])
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, place: str) -> None:
     path, touched = tmp_path / "glap.pt", tmp_path / "touched"
     content: dict[str, dict[str, object]] = {"config": {**PATHS}, "model": {**whole(DASHENG_PATCH)}}
-    content.get(place, content["config"])["code"] = Code(touched)
+    content.get(place, content["config"])["code"] = Trap(touched)
     if place == "bare pickle":
         path.write_bytes(pickle.dumps(content["config"]))
     else:
