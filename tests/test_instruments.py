@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from atri_cli.errors import AtriError
-from benchmarks import instruments
-from benchmarks.instruments import MELODIC, PERCUSSION, Note, midi, notes, presets, render
+from train import instruments
 from train.data.filenames import words_of
+from train.instruments import MELODIC, PERCUSSION, Note, midi, notes, presets, render
 from train.phrases import translator, vocabulary_concepts
 
 

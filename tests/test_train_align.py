@@ -234,3 +234,21 @@ def test_features_do_not_depend_on_the_batch(tmp_path: Path) -> None:
     again = ClipFeatures.load(tmp_path / "features.npz")
     assert np.array_equal(again.rows, together.rows)
     assert [path.name for path in tmp_path.iterdir()] == ["features.npz"]
+
+
+def test_names_and_agreement_are_added_to_the_loss(data: AlignData) -> None:
+    terms = {}
+    for name in ("jsd_weight", "names_weight", "tau"):
+        none = {"jsd_weight": 0.0, "names_weight": 0.0}
+        plan = replace(PLAN, dropout=0.0, **({**none, name: 1.0} if name != "tau" else none))
+        terms[name] = Align(data, plan).train_step(0)[0]
+    assert terms["jsd_weight"] > terms["tau"]
+    assert terms["names_weight"] > terms["tau"]
+
+
+def test_a_recordings_other_names_are_no_negatives(data: AlignData) -> None:
+    align = Align(data, replace(PLAN, dropout=0.0))
+    audio, chosen = align.audio(align.rows[:2]), np.array([0, 0])
+    alone = align._names(audio, [[0], [0]], chosen)
+    both = align._names(audio, [[0, 1], [0, 1]], chosen)
+    assert bool(both < alone)

@@ -220,3 +220,20 @@ def test_pooled_vectors_keep_their_order(made: tuple[Path, Phrases], tmp_path: P
         alone = torch.cat([run.pooled([pick]) for pick in picks])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
     torch.testing.assert_close(together.norm(dim=1), torch.ones(5))
+
+
+def test_a_step_draws_concepts_beside_their_neighbours(
+    made: tuple[Path, Phrases], tmp_path: Path
+) -> None:
+    plan = TextPlan(steps=1, concepts=6, seeds=2, neighbours=2, extra_languages=1, frozen=1)
+    net = new_net(made[0])
+    lower = LowerLayers(net, made[1], 1, tmp_path / "lower.npy")
+    distinct = [place for place in range(12) if place != 2]
+    found = TextFit(net, made[1], {2}, lower, plan, out=tmp_path, distinct=distinct)
+    assert set(found.near) == set(distinct)
+    assert all(concept not in row for concept, row in found.near.items())
+    for step in range(20):
+        drawn = found._concepts(np.random.default_rng(step))
+        assert len(drawn) == len(set(drawn)) == plan.concepts
+        assert 2 not in drawn
+        assert set(drawn[2:6]) & {int(one) for seed in drawn[:2] for one in found.near[seed]}

@@ -31,6 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
             stage=options.stage,
             threads=options.threads,
             seed=options.seed,
+            start=options.start,
         )
         if options.dry_run:
             out.facts(recipe.describe(plan), {})
@@ -52,6 +53,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stage", default=recipe.ALL, help=f"one of {', '.join(NAMES)}, or all")
     parser.add_argument("--threads", type=int, help="of torch (one for each core)")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
+    parser.add_argument("--start", help="an installed model to learn on from")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     return parser.parse_args(words)
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.losses import kcl
+from train.losses.agreement import jsd
 from train.phrases import CORE
 from train.phrasetokens import Phrases
 from train.textfit import supervised_contrastive
@@ -30,10 +31,12 @@ DIM = 256
 class AlignPlan:
     """Steps, clips a batch, loss weights, temperature, rates, seed."""
 
-    steps: int = 1500
-    batch: int = 256
+    steps: int = 1200
+    batch: int = 192
+    jsd_weight: float = 3.0
     classes_weight: float = 2.0
     phrases_weight: float = 0.5
+    names_weight: float = 0.5
     tau: float = 0.07
     classes_tau: float = 0.07
     lr: float = 1e-3
@@ -129,6 +132,7 @@ class Align:
         self.head = AudioHead(data.rows.shape[1], plan.hidden, plan.dropout)
         self.head.standardise(self.rows)
         self.project = principal_map(data.pooled)
+        self.named = np.unique(np.concatenate([c for c in data.row_concepts if c]))
         self.labelled = np.array([i for i, c in enumerate(data.row_concepts) if c])
         self.chance = self._chance()
         self.optimiser = torch.optim.AdamW(
@@ -172,7 +176,31 @@ class Align:
         numbers = [self._draw(rng, chosen, lang) for lang in range(len(self.core))]
         texts = torch.stack([self.text(row) for row in numbers])
         audio = self.audio(self.rows[picks])
-        return kcl(audio, texts, self.plan.tau, clash=self._clash(concepts))
+        loss = kcl(audio, texts, self.plan.tau, clash=self._clash(concepts))
+        if self.plan.jsd_weight:
+            everywhere = torch.ones(texts.shape[:2], dtype=torch.bool)
+            loss = loss + self.plan.jsd_weight * jsd(audio, texts, everywhere, self.plan.tau)
+        if self.plan.names_weight:
+            loss = loss + self.plan.names_weight * self._names(audio, concepts, chosen)
+        return loss
+
+    def _names(
+        self, audio: Tensor, concepts: Sequence[Sequence[int]], chosen: NDArray[np.int64]
+    ) -> Tensor:
+        """Cross-entropy of each recording's concept among all that recordings have.
+
+        A concept is the mean of its first phrases in the core languages, as search asks for it.
+        """
+        firsts = self.table[self.named, :, 0]
+        each = torch.unflatten(self.text(firsts.ravel()), 0, firsts.shape)
+        logits = audio @ F.normalize(each.mean(1), dim=-1).T / self.plan.tau
+        member = torch.zeros(len(concepts), len(self.groups), dtype=torch.bool)
+        for row, members in enumerate(concepts):
+            member[row, members] = True
+        target = torch.from_numpy(np.searchsorted(self.named, chosen))
+        other = member[:, torch.from_numpy(self.named)]
+        other[torch.arange(len(other)), target] = False
+        return F.cross_entropy(logits.masked_fill(other, -1e4), target)
 
     def _clash(self, concepts: Sequence[Sequence[int]]) -> Tensor:
         """bool [n, n]: which recordings share a concept."""

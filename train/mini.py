@@ -21,25 +21,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from atri_cli.encoders.card import ModelCard
 from train import validation
 from train.align import Align, AlignData, AlignPlan
 from train.captions import concepts_of, label_concepts
 from train.clipfeatures import ClipFeatures, augmented_features, clean_features
 from train.distill import Distiller, DistillPlan
 from train.e5 import read_packed
+from train.embedded import load_embedded
+from train.lessons import lesson_sources, play_lessons
 from train.lower import LowerLayers, start_from
 from train.melcache import CachedClip, cache_mels, load_clips
 from train.model import AudioTower, ModelShape, TextTower, save_model
-from train.phrases import Concept, all_concepts
+from train.phrases import Concept, all_concepts, vocabulary_concepts
 from train.phrasetokens import Phrases, by_length, pad, tokenise
-from train.sources import read_sources
+from train.sources import Source, read_sources
 from train.teacher import load_teacher
 from train.textfit import TextFit, TextPlan
 from train.tokens import choose_pieces, sentencepiece_model, used_pieces
 from train.towers.audio import CLASSES, AudioNet, channels_last
 from train.towers.text import TextShape
 
-VOCABULARY_SIZE = 48_000
+VOCABULARY_SIZE = 52_000
 HELD_OUT = 20  # of 256: the share of concepts kept from text training
 AUGMENTED_ROUNDS = 2
 
@@ -52,10 +55,15 @@ class Recipe:
         sounds: folder of the recordings that the tables name.
         work: folder of caches, checkpoints and the result.
         seed: of every random choice.
+        start: an installed model to learn on from: its audio network is kept, and the upper layers
+            of its text tower are where the text stage begins.
     """
 
-    def __init__(self, data: Path, sounds: Path, work: Path, seed: int = 0) -> None:
+    def __init__(
+        self, data: Path, sounds: Path, work: Path, seed: int = 0, start: ModelCard | None = None
+    ) -> None:
         self.data, self.sounds, self.work, self.seed = data, sounds, work, seed
+        self.start = start
         self.distill_plan = DistillPlan(seed=seed)
         self.text_plan = TextPlan(seed=seed)
         self.align_plan = AlignPlan(seed=seed)
@@ -65,22 +73,41 @@ class Recipe:
         """The audio teacher, from the data folder."""
         return load_teacher(self.data / "teachers" / "mn04_as_mAP_432.pt")
 
+    def sources(self) -> list[Source]:
+        """Every recording on disk, and what was played from soundfonts."""
+        played = lesson_sources(self.sounds, self.work / "lessons")
+        return read_sources(self.data, self.sounds) + played
+
     def clips(self) -> tuple[list[CachedClip], list[CachedClip]]:
         """Training clips and labelled validation clips (split by recording)."""
-        found = load_clips(read_sources(self.data, self.sounds), self.work / "mels")
+        found = load_clips(self.sources(), self.work / "mels")
         held = [c for c in found if c.source.validation and concepts_of(c.source, self.labels)]
         return [c for c in found if not c.source.validation], held
 
     def mels(self) -> None:
-        """Log-mels of every recording on disk."""
-        cache_mels(read_sources(self.data, self.sounds), self.work / "mels")
+        """Log-mels of every recording on disk, and of notes played from soundfonts."""
+        play_lessons(self.sounds, self.work / "lessons")
+        cache_mels(self.sources(), self.work / "mels")
 
     def audio(self) -> None:
-        """The audio tower, by distillation."""
+        """The audio tower, by distillation, or as it is in the model to start from."""
+        if self.start is not None:
+            self._keep_audio(self.start)
+            return
         training, held = self.clips()
         print(f"{len(training)} training clips, {len(held)} validation clips", flush=True)
         out = self.work / "audio"
         Distiller(self.teacher(), training, held[:320], self.distill_plan, out).run()
+
+    def _keep_audio(self, start: ModelCard) -> None:
+        from safetensors.torch import save_file
+
+        net = load_embedded(start)[1].net
+        folder = self.work / "audio"
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.contiguous() for name, value in net.state_dict().items()}
+        save_file(weights, folder / "audio.part")
+        (folder / "audio.part").replace(folder / "audio.safetensors")
 
     def phrases(self) -> tuple[list[Concept], Phrases]:
         """All concepts and their phrases under the pruned vocabulary (made if missing)."""
@@ -107,7 +134,15 @@ class Recipe:
         folder = self.work / "text"
         net = start_from(read_packed(), np.load(folder / "keep.npy").tolist())
         lower = LowerLayers(net, phrases, self.text_plan.frozen, folder / "lower.npy")
-        TextFit(net, phrases, held_out(concepts), lower, self.text_plan, out=folder).run()
+        if self.start is not None:
+            upper = load_embedded(self.start)[2].layers[self.text_plan.frozen :]
+            net.layers[self.text_plan.frozen :].load_state_dict(upper.state_dict())
+        ids = {concept.id for concept in vocabulary_concepts()}  # no two of them mean the same
+        own = [place for place, concept in enumerate(concepts) if concept.id in ids]
+        fit = TextFit(
+            net, phrases, held_out(concepts), lower, self.text_plan, out=folder, distinct=own
+        )
+        fit.run()
 
     def text_tower(self) -> TextTower:
         """The fitted text tower, its last map still to be trained."""

@@ -67,8 +67,16 @@ def ucs_concepts(data: Path, catalan: Path = HERE / "labels" / "ucs_ca.tsv") -> 
 
 
 def all_concepts(data: Path) -> list[Concept]:
-    """Every concept of the three sources that has at least two languages."""
-    found = vocabulary_concepts() + audioset_concepts() + ucs_concepts(data)
+    """Every concept of the three sources that has at least two languages.
+
+    Further forms of the vocabulary are phrases like the others here, behind them.
+    """
+    own = vocabulary_concepts()
+    for concept in own:
+        for lang, texts in concept.forms.items():
+            for text in texts:
+                concept.add(lang, text)
+    found = own + audioset_concepts() + ucs_concepts(data)
     return [concept for concept in found if len(concept.phrases) > 1]
 
 

@@ -9,7 +9,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from atri_cli.encoders.card import ModelCard
+from atri_cli.encoders.registry import find_model
 from atri_cli.errors import AtriError, UsageError
+from atri_cli.settings import load_settings
 from train.phrases import CORE
 from train.sources import read_sources
 from train.stages import BY_NAME, NAMES, STAGES, Stage, is_done, is_there, lacks, last_step
@@ -33,6 +36,7 @@ class Plan:
         threads_why: where that number comes from.
         seed: of every random choice.
         again: whether stages that are done run all the same.
+        start: the installed model to learn on from.
     """
 
     data: Path | None
@@ -43,6 +47,12 @@ class Plan:
     threads_why: str
     seed: int
     again: bool
+    start: ModelCard | None = None
+
+    @property
+    def facts(self) -> dict[str, int | str]:
+        """What makes it another run when it is different."""
+        return {"seed": self.seed, **({"start": self.start.name} if self.start else {})}
 
 
 def make_plan(
@@ -53,31 +63,36 @@ def make_plan(
     stage: str = ALL,
     threads: int | None = None,
     seed: int = 0,
+    start: str | None = None,
 ) -> Plan:
     """Check the options and decide what they leave open.
 
     Raises:
         UsageError: a stage that does not exist.
         AtriError: the work folder holds another run.
+        ModelError: there is no model `start`.
     """
     if stage not in (*NAMES, ALL):
         names = ", ".join(f"`{name}`" for name in (*NAMES, ALL))
         raise UsageError(f"There is no stage `{stage}`.", hint=f"The stages are: {names}.")
-    _check_work(work, seed)
     number, why = _threads(threads)
     stages = STAGES if stage == ALL else (BY_NAME[stage],)
-    return Plan(data, sounds, work, stages, number, why, seed, again=stage != ALL)
+    card = find_model(start, load_settings()) if start else None
+    plan = Plan(data, sounds, work, stages, number, why, seed, stage != ALL, card)
+    _check_work(work, plan.facts)
+    return plan
 
 
-def _check_work(work: Path, seed: int) -> None:
+def _check_work(work: Path, facts: dict[str, int | str]) -> None:
     """A work folder belongs to one run: results of two would be mixed without a word."""
     file = work / RUN_FILE
     if not file.is_file():
         return
     found = json.loads(file.read_text(encoding="utf-8"))
-    if found != {"seed": seed}:
+    if found != facts:
+        options = " ".join(f"--{name} {value}" for name, value in found.items())
         raise AtriError(
-            f"`{work}` holds a run with `--seed {found['seed']}`.",
+            f"`{work}` holds a run with `{options}`.",
             hint="Give the same options to continue it, or another folder with `--work DIR`.",
         )
 
@@ -160,8 +175,7 @@ def start(plan: Plan) -> Facts:
     for error in missing(plan):
         raise error
     plan.work.mkdir(parents=True, exist_ok=True)
-    facts = {"seed": plan.seed}
-    (plan.work / RUN_FILE).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    (plan.work / RUN_FILE).write_text(json.dumps(plan.facts) + "\n", encoding="utf-8")
     with contextlib.redirect_stdout(sys.stderr):
         _run(plan)
     results = {"model": plan.work / "model", "validation": plan.work / "validation.json"}
@@ -175,7 +189,7 @@ def _run(plan: Plan) -> None:
 
     torch.set_num_threads(plan.threads)
     nowhere = Path()
-    recipe = Recipe(plan.data or nowhere, plan.sounds or nowhere, plan.work, plan.seed)
+    recipe = Recipe(plan.data or nowhere, plan.sounds or nowhere, plan.work, plan.seed, plan.start)
     for stage in plan.stages:
         if not plan.again and _is_done(plan, stage):
             print(f"stage {stage.name}: done", flush=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,6 +29,7 @@ from train.steps import descend, log_progress
 from train.towers.text import TextNet
 
 CHUNK = 96
+NEAREST = 10
 
 
 def supervised_contrastive(vectors: Tensor, concept: Tensor, allowed: Tensor, tau: float) -> Tensor:
@@ -50,11 +52,16 @@ def supervised_contrastive(vectors: Tensor, concept: Tensor, allowed: Tensor, ta
 
 @dataclass(frozen=True)
 class TextPlan:
-    """Steps, concepts a step, languages besides the core ones, frozen layers, rates, seed."""
+    """Steps, concepts a step, languages besides the core ones, frozen layers, rates, seed.
+
+    `neighbours` of each of `seeds` concepts are drawn from the `NEAREST` to it, the rest at random.
+    """
 
     steps: int = 1500
     concepts: int = 40
-    extra_languages: int = 3
+    seeds: int = 5
+    neighbours: int = 3
+    extra_languages: int = 4
     frozen: int = 8
     lr: float = 3e-4
     tau: float = 0.05
@@ -71,6 +78,7 @@ class TextFit:
         lower: the frozen layers' output for `phrases`.
         plan: steps, batches, rates.
         out: folder of checkpoint and log; a run found there goes on.
+        distinct: concepts of which no two mean the same: only these are drawn beside neighbours.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class TextFit:
         plan: TextPlan,
         *,
         out: Path,
+        distinct: Sequence[int] = (),
     ) -> None:
         self.net, self.phrases, self.lower = net, phrases, lower
         self.plan, self.out = plan, out
@@ -93,6 +102,7 @@ class TextFit:
             frozenset(phrases.texts[p].lower() for numbers in group.values() for p in numbers)
             for group in self.groups
         ]
+        self.near = self._nearest([c for c in distinct if c not in held_out])
         self.optimiser = torch.optim.AdamW(self._trained(), lr=plan.lr, weight_decay=0.01)
         self.step = 0
         self._resume()
@@ -128,10 +138,31 @@ class TextFit:
         torch.save(state, self.out / "text-state.part")
         (self.out / "text-state.part").replace(self.out / "text-state.pt")
 
+    @torch.no_grad()
+    def _nearest(self, concepts: list[int]) -> dict[int, NDArray[np.int64]]:
+        """The concepts nearest to each of these before training, by their first names."""
+        if len(concepts) <= NEAREST:
+            return {}
+        found = self._centred(self.core[0], concepts)
+        order = (found @ found.T).fill_diagonal_(-2).topk(NEAREST).indices.numpy()
+        numbers = np.array(concepts)
+        return {concept: numbers[row] for concept, row in zip(concepts, order, strict=True)}
+
+    def _concepts(self, rng: np.random.Generator) -> list[int]:
+        """The concepts of one step: some with their neighbours, which are hard to tell apart."""
+        plan = self.plan
+        count = plan.seeds if self.near else 0
+        drawn = dict.fromkeys(rng.choice([*self.near], count, replace=False).astype(int).tolist())
+        for seed in list(drawn):
+            near = rng.choice(self.near[seed], plan.neighbours, replace=False)
+            drawn |= dict.fromkeys(map(int, near))
+        others = rng.choice(self.training, plan.concepts, replace=False)
+        return list(drawn | dict.fromkeys(map(int, others)))[: plan.concepts]
+
     def _draw(self, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         """Phrase numbers and their concepts for one step."""
         picks, concepts = [], []
-        for concept in rng.choice(self.training, self.plan.concepts, replace=False):
+        for concept in self._concepts(rng):
             group = self.groups[concept]
             langs = [lang for lang in self.core if lang in group]
             others = [lang for lang in group if lang not in self.core]

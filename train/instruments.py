@@ -1,7 +1,7 @@
-"""Instruments from General MIDI soundfonts, for `benchmarks.userfolder`.
+"""Instruments from General MIDI soundfonts: notes and short phrases, played by `fluidsynth`.
 
-A field that atri-mini has hardly learnt from, in recordings by different people: each soundfont is
-played by `fluidsynth` note by note, and each note becomes a file named as a user would.
+Each becomes a file, named as a user would name it. The recipe of atri-mini learns from the fonts
+of `LEARNT`; `benchmarks.finetuned` searches the notes of another one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,13 +58,22 @@ PERCUSSION = """
 65 Timbales=timbales_latin; 67 Agogo Bells=agogo; 69 Cabasa=cabasa; 70 Maracas=maracas;
 74 Guiro=guiro; 75 Claves=claves; 76 Wood Block=wood_block; 79 Cuica=cuica; 81 Triangle=triangle
 """
+# Package and place in it of the soundfonts that the recipe learns from.
+LEARNT = (
+    ("fluid-soundfont-gm", "usr/share/sounds/sf2/FluidR3_GM.sf2"),
+    ("musescore-general-soundfont-small", "usr/share/sounds/sf3/MuseScore_General_Lite.sf3"),
+)
+KEYS, VELOCITIES = (41, 48, 55, 60, 67, 74, 81), (45, 80, 115)
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 DYNAMICS = {45: "piano", 80: "mezzoforte", 115: "forte"}
+# Semitones above the first key, one after the other; a lone 0 is a single note.
+PHRASES = ((0,), (0, 4, 7, 12, 7, 4), (0, 2, 4, 5, 7, 5, 4, 2, 0), (7, 5, 3, 0))
+STRIKES = ((0,), (0,) * 3, (0,) * 6, (0,) * 10)
 
 
 @dataclass(frozen=True)
 class Note:
-    """One note to be played: MIDI channel, program, key and velocity; whose it is, what it says."""
+    """A note or phrase: MIDI channel, program, first key, velocity; what plays, what it names."""
 
     channel: int
     program: int
@@ -72,12 +81,25 @@ class Note:
     velocity: int
     name: str
     concept: str
+    steps: tuple[int, ...] = (0,)
 
     @property
     def file(self) -> str:
-        """As a user would call it: `Marimba C4 forte.wav`."""
+        """As a user would call it: `Marimba C4 forte.wav`; a phrase also says its length."""
         pitch = "" if self.channel == DRUMS else f" {NOTES[self.key % 12]}{self.key // 12 - 1}"
-        return f"{self.name}{pitch} {DYNAMICS[self.velocity]}.wav"
+        phrase = f" phrase of {len(self.steps)}" if len(self.steps) > 1 else ""
+        return f"{self.name}{pitch} {DYNAMICS[self.velocity]}{phrase}.wav"
+
+
+def lesson(font: Path) -> list[Note]:
+    """What a model learns from a soundfont: every key as a note, and phrases in between."""
+    melodic = [note for note in notes(font, KEYS, VELOCITIES) if note.channel != DRUMS]
+    drums = [note for note in notes(font, KEYS, VELOCITIES) if note.channel == DRUMS]
+    phrases = [
+        replace(note, steps=PHRASES[1 + turn % (len(PHRASES) - 1)])
+        for turn, note in enumerate(melodic)
+    ]
+    return melodic + phrases + [replace(note, steps=s) for note in drums for s in STRIKES]
 
 
 def notes(font: Path, keys: Sequence[int], velocities: Sequence[int]) -> list[Note]:
@@ -158,12 +180,12 @@ def midi(wanted: Sequence[Note]) -> bytes:
     events = [(0, bytes((0xFF, 0x51, 3, 0x0F, 0x42, 0x40)))]  # a second a quarter
     for place, note in enumerate(wanted):
         start = round(place * SLOT * 1000)
-        events += [
-            (start, bytes((0xC0 | note.channel, note.program))),
-            (start, bytes((0x90 | note.channel, note.key, note.velocity))),
-            (start + round(HELD * 1000), bytes((0x80 | note.channel, note.key, 0))),
-            (start + round(SLOT * 1000) - 20, bytes((0xB0 | note.channel, 120, 0))),
-        ]
+        events.append((start, bytes((0xC0 | note.channel, note.program))))
+        for turn, step in enumerate(note.steps):
+            on, off = (round(start + HELD * 1000 * at / len(note.steps)) for at in (turn, turn + 1))
+            events.append((on, bytes((0x90 | note.channel, note.key + step, note.velocity))))
+            events.append((off, bytes((0x80 | note.channel, note.key + step, 0))))
+        events.append((start + round(SLOT * 1000) - 20, bytes((0xB0 | note.channel, 120, 0))))
     track, now = b"", 0
     for at, event in [*events, (events[-1][0] + 20, bytes((0xFF, 0x2F, 0)))]:
         track += _length(at - now) + event
