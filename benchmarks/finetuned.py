@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from atri_cli.queryfile import QueryRow, write_queries
-from train.instruments import notes, render
 from benchmarks.intervals import MEASURES, Ranks, by_query, over_seeds, paired, shown
 from benchmarks.userfolder import lay_out
+from train.instruments import notes, render
 from train.phrases import CORE, vocabulary_concepts
 
 RESULTS = Path("docs/results/userfolder.jsonl")

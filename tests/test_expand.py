@@ -9,8 +9,16 @@ import pytest
 
 from atri_cli.library.query import query_vector
 from atri_cli.library.types import QueryPart
+from atri_cli.vocabulary import lookup
 from atri_cli.vocabulary.concepts import CORE, vocabulary_concepts
-from atri_cli.vocabulary.lookup import FILE, compiled, read_lines, translations
+from atri_cli.vocabulary.lookup import (
+    FILE,
+    KIND_NAMES,
+    asked_as,
+    compiled,
+    read_lines,
+    translations,
+)
 from tests.cli_tools import make_sounds, run
 from tests.fake_encoder import FakeEncoder
 
@@ -39,6 +47,16 @@ def test_unknown_words_are_not_translated_around(text: str) -> None:
     assert translations(text) == {}
 
 
+def test_a_rare_sound_is_asked_by_what_it_is_a_kind_of_too() -> None:
+    assert dict(asked_as("dog")) == translations("dog"), "well known: nothing to add"
+    names = asked_as("alondra")
+    assert names[: len(CORE)] == tuple(translations("lark").items())
+    assert len(names) == len(CORE) + KIND_NAMES
+    assert set(names[len(CORE) :]) <= set(translations("birdsong").items())
+    assert asked_as("lark", taken=["en"]) == (("en", "lark"), ("en", "birdsong"))
+    assert asked_as("xyzzy") == ()
+
+
 def test_the_language_can_be_given() -> None:
     assert translations("chien", "fr-CA")["en"] == "dog"
     assert translations("chien", "de") == {}
@@ -55,6 +73,16 @@ def test_every_concept_is_found_by_its_own_names() -> None:
     assert sum(right) / len(right) > 0.98  # a few sounds share a name
     some = asked[::977]
     assert [translations(c.phrases[tag][0], tag) for c, tag in some] == found[::977]
+
+
+def test_a_key_is_found_in_the_file_as_in_memory() -> None:
+    lines = read_lines()
+    ordered = sorted(key for key in lines if key)
+    assert all(
+        lookup._find(key, None) == lines[key]
+        for key in [*ordered[:3], *ordered[5::1999], *ordered[-3:]]
+    )
+    assert not any(lookup._find(key, None) for key in ("xyzzy", "\uffff", "=xyzzy", "\t"))
 
 
 def test_the_compiled_file_is_that_of_the_tables() -> None:

@@ -21,11 +21,12 @@ from train.phrases import (
     vocabulary_concepts,
 )
 
-FILES = sorted(VOCABULARY.glob("*.tsv"))
+KINDS = VOCABULARY / "kinds.tsv"
+FILES = sorted(path for path in VOCABULARY.glob("*.tsv") if path != KINDS)
 MORE = sorted((VOCABULARY / "more").glob("*.tsv"))
 FORMS = sorted((VOCABULARY / "forms").glob("*.tsv"))
 AUDIOSET, CATALAN = HERE / "labels" / "audioset.tsv", HERE / "labels" / "ucs_ca.tsv"
-TABLES = [*FILES, *MORE, AUDIOSET, CATALAN, LABELS]
+TABLES = [*FILES, *MORE, KINDS, AUDIOSET, CATALAN, LABELS]
 COLUMNS = ["id", *(column for lang in CORE for column in (lang, f"{lang}-x-2"))]
 LATIN = ("en", "fr", "de", "es", "nl", "ca")
 JAPANESE_IN_LATIN = {"BGM", "ATM"}
@@ -230,3 +231,15 @@ def test_all_concepts_have_two_languages_and_ids_of_their_own(tmp_path: Path) ->
     assert all(len(concept.phrases) > 1 for concept in found)
     assert "ucs:ADR" in ids
     assert "ucs:XXAlone" not in ids
+
+
+def test_a_kind_is_a_well_known_sound() -> None:
+    """A sound of the vocabulary that is of no further kind: there are no chains and no circles."""
+    concepts = {concept.id: concept for concept in vocabulary_concepts()}
+    listed = [row["id"] for row in rows(KINDS)]
+    assert len(set(listed)) == len(listed)
+    for name in listed:
+        kinds = concepts[name].kinds
+        assert 1 <= len(kinds) <= 2
+        assert len(set(kinds)) == len(kinds)
+        assert all(concepts[kind].kinds == () for kind in kinds), name

@@ -57,19 +57,19 @@ def query_vector(encoder: Encoder, parts: Sequence[QueryPart]) -> Vectors:
 
 
 def expanded(parts: Sequence[QueryPart], languages: Sequence[str] = ()) -> list[QueryPart]:
-    """Texts that name a sound of the vocabulary, with its names in the core languages.
+    """Texts that name a sound of the vocabulary, with its names and those of its kind.
 
     Args:
         parts: a part that is no text, or has translations already, stays as it is.
         languages: those that the model takes; none is any.
     """
-    from atri_cli.vocabulary.lookup import translations
+    from atri_cli.vocabulary.lookup import asked_as
 
     found = []
     for part in parts:
         if part.text is not None and not part.also:
-            named = translations(part.text, part.lang, taken=languages)
-            found.append(replace(part, also=tuple(named.items())))
+            named = asked_as(part.text, part.lang, taken=languages)
+            found.append(replace(part, also=named))
         else:
             found.append(part)
     return found

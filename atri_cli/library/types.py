@@ -83,7 +83,8 @@ class QueryPart:
     """One ingredient of a query: a text or a piece of a sound file, with its weight.
 
     A negative weight steers away from it. Exactly one of `text` and `like` is given. `also` holds
-    what the sound is called in several languages, as (tag, text): these are asked in its place.
+    what the sound, and what it is a kind of, is called in several languages, as (tag, text): these
+    are asked in its place.
     """
 
     text: str | None = None

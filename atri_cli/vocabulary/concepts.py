@@ -11,18 +11,21 @@ from pathlib import Path
 CORE = ("en", "fr", "de", "es", "nl", "ca", "ja", "zh")
 VOCABULARY = Path(__file__).parent
 MORE, FORMS = "more", "forms"
+KINDS = "kinds.tsv"
 
 
 @dataclass
 class Concept:
     """One sound, and its phrases by language (BCP 47, without the `-x-` of further phrasings).
 
-    `phrases` are a name and longer phrases, `forms` further ways of asking for it.
+    `phrases` are a name and longer phrases, `forms` further ways of asking for it, `kinds` the ids
+    of well-known sounds that it is a kind of or sounds like, the nearest first.
     """
 
     id: str
     phrases: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     forms: dict[str, list[str]] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
 
     def add(self, lang: str, text: str) -> None:
         """Add a phrase unless it is empty or known."""
@@ -40,7 +43,8 @@ def read_table(path: Path) -> Iterator[dict[str, str]]:
 def vocabulary_concepts(folder: Path = VOCABULARY) -> list[Concept]:
     """The project's own concepts; one that stands in several files is merged."""
     concepts: dict[str, Concept] = {}
-    for path in [*sorted(folder.glob("*.tsv")), *sorted((folder / MORE).glob("*.tsv"))]:
+    own = (path for path in sorted(folder.glob("*.tsv")) if path.name != KINDS)
+    for path in [*own, *sorted((folder / MORE).glob("*.tsv"))]:
         for row in read_table(path):
             concept = concepts.setdefault(row["id"], Concept(row["id"]))
             for column, text in row.items():
@@ -50,6 +54,9 @@ def vocabulary_concepts(folder: Path = VOCABULARY) -> list[Concept]:
         for row in read_table(path):
             others = [text for column, text in row.items() if column != "id" and text]
             concepts[row["id"]].forms[path.stem] = others
+    for path in folder.glob(KINDS):
+        for row in read_table(path):
+            concepts[row["id"]].kinds = tuple(row["kinds"].split("|"))
     return list(concepts.values())
 
 

@@ -1,14 +1,16 @@
 """A query and its names in the other languages, found without reading the whole vocabulary.
 
 `lookup.txt` is made from the tables (`python -m atri_cli.vocabulary.lookup`; a test compares it).
-It has two kinds of lines: `=ID` with the sound's names in the core languages; and a form of a
-phrase, with the id, its kind, and the languages. It is searched as bytes, in a few milliseconds.
+It has two kinds of lines: `=ID` with the sound's names in the core languages and the ids of the
+sounds it is a kind of; and a form of a phrase, with the id, how near it is to a name, and the
+languages. All are in order, so that a few steps into the mapped file find a key.
 """
 
 from __future__ import annotations
 
 import mmap
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
@@ -18,7 +20,8 @@ from atri_cli.vocabulary.translate import stems, tokens, vocabulary_language
 FILE = VOCABULARY / "lookup.txt"
 LONGEST = 200  # characters of a query that can be a name
 SENTENCE = 4  # more words than these are typed in their order or not at all
-KINDS = ("0", "1", "2", "3")  # a name, a longer phrase, and the same by their stems
+NEARNESS = ("0", "1", "2", "3")  # a name, a longer phrase, and the same by their stems
+KIND_NAMES = 4  # of what a sound is a kind of, beside its own eight
 
 _UNSPACED = re.compile(r"[\u3005\u3040-\u30ff\u3400-\u9fff]")
 
@@ -58,17 +61,48 @@ def translations(
         Name by language; empty when the text as a whole is not known, or names different sounds in
         different languages.
     """
+    sound = named_sound(text, lang, lines)
+    return _names(sound, lines, taken) if sound else {}
+
+
+def asked_as(
+    text: str,
+    lang: str | None = None,
+    lines: Lines | None = None,
+    taken: Sequence[str] = (),
+) -> tuple[tuple[str, str], ...]:
+    """The names that are searched for in place of a text that names a sound: (language, name).
+
+    Those of `translations`, then a few of the well-known sounds that it is a kind of: a text tower
+    may never have read of an oystercatcher, but it knows what a bird is.
+    """
+    sound = named_sound(text, lang, lines)
+    if not sound:
+        return ()
+    found = [*_names(sound, lines, taken).items()]
+    kinds = _find("=" + sound, lines)[0][len(CORE)].split()
+    for kind in kinds:
+        found += [*_names(kind, lines, taken).items()][: KIND_NAMES // len(kinds)]
+    return tuple(found)
+
+
+def named_sound(text: str, lang: str | None = None, lines: Lines | None = None) -> str:
+    """The id of the sound that a text as a whole names; "" for none."""
     bare = _AROUND.sub("", text.strip())
     for words in dict.fromkeys((text, bare)):
-        name = _concept(words, vocabulary_language(lang) if lang else "", lines)
-        if name:
-            named = zip(CORE, _find("=" + name, lines)[0], strict=True)
-            return {tag: words for tag, words in named if not taken or tag in taken}
-    return {}
+        sound = _concept(words, vocabulary_language(lang) if lang else "", lines)
+        if sound:
+            return sound
+    return ""
+
+
+def _names(sound: str, lines: Lines | None, taken: Sequence[str]) -> dict[str, str]:
+    named = zip(CORE, _find("=" + sound, lines)[0], strict=False)
+    return {tag: words for tag, words in named if not taken or tag in taken}
 
 
 def read_lines() -> Lines:
-    """The whole of `lookup.txt`, which takes as long as some forty searches in it."""
+    """The whole of `lookup.txt`, for whoever asks for thousands of texts."""
     found: dict[str, list[list[str]]] = {}
     for line in FILE.read_text(encoding="utf-8").splitlines():
         key, *cells = line.split("\t")
@@ -97,17 +131,17 @@ def compiled(concepts: Iterable[Concept]) -> str:
     known = list(concepts)
     for concept in known:
         names = (concept.phrases[tag][0] for tag in CORE)
-        lines["\t".join([f"={concept.id}", *names])] = None
+        lines["\t".join([f"={concept.id}", *names, " ".join(concept.kinds)])] = None
     rows: dict[tuple[str, str, int], dict[str, None]] = {}
     for concept in known:
         for tag, phrases in concept.phrases.items():
             for place, phrase in enumerate([*phrases, *concept.forms.get(tag, ())]):
                 for number, form in enumerate(forms(phrase)):
-                    kind = min(place, 1) + 2 * min(number, 1)
-                    rows.setdefault((form, concept.id, kind), {})[tag] = None
-    for (form, name, kind), tags in sorted(rows.items()):
-        lines[f"{form}\t{name}\t{kind}\t{' '.join(tags)}"] = None
-    return "\n" + "\n".join(lines) + "\n"
+                    near = min(place, 1) + 2 * min(number, 1)
+                    rows.setdefault((form, concept.id, near), {})[tag] = None
+    for (form, name, near), tags in rows.items():
+        lines[f"{form}\t{name}\t{near}\t{' '.join(tags)}"] = None
+    return "\n" + "\n".join(sorted(lines)) + "\n"
 
 
 def _concept(text: str, lang: str, lines: Lines | None) -> str:
@@ -117,8 +151,8 @@ def _concept(text: str, lang: str, lines: Lines | None) -> str:
     """
     for form in forms(text) if tokens(text) else ():
         found = [line for line in _find(form, lines) if not lang or lang in line[2].split(" ")]
-        for kind in KINDS:
-            named = {name: set(tags.split(" ")) for name, k, tags in found if k == kind}
+        for near in NEARNESS:
+            named = {name: set(tags.split(" ")) for name, n, tags in found if n == near}
             if named:
                 return _one(named)
     return ""
@@ -138,14 +172,20 @@ def _one(named: Mapping[str, set[str]]) -> str:
 def _find(key: str, lines: Lines | None) -> Sequence[Sequence[str]]:
     if lines is not None:
         return lines.get(key, ())
-    data, sought = _data(), f"\n{key}\t".encode()
-    found, start = [], data.find(sought)
-    while start >= 0:
-        first = start + len(sought)
-        end = data.find(b"\n", first)
-        found.append(data[first:end].decode().split("\t"))
-        start = data.find(sought, end)
+    data, sought = _data(), f"{key}\t".encode()
+    first = bisect_left(range(len(data)), sought, key=lambda at: _following(data, at, len(sought)))
+    start, found = data.find(b"\n", max(first - 1, 0)) + 1, []
+    while data[start : start + len(sought)] == sought:
+        end = data.find(b"\n", start)
+        found.append(data[start + len(sought) : end].decode().split("\t"))
+        start = end + 1
     return found
+
+
+def _following(data: mmap.mmap, at: int, length: int) -> bytes:
+    """So much of the first line that begins at a place or behind it: it grows with the place."""
+    start = data.find(b"\n", max(at - 1, 0)) + 1
+    return data[start : start + length] or b"\xff"
 
 
 @cache
