@@ -21,7 +21,7 @@ FILE = VOCABULARY / "lookup.txt"
 LONGEST = 200  # characters of a query that can be a name
 SENTENCE = 4  # more words than these are typed in their order or not at all
 NEARNESS = ("0", "1", "2", "3")  # a name, a longer phrase, and the same by their stems
-KIND_NAMES = 4  # of what a sound is a kind of, beside its own eight
+KIND_NAMES = 8  # of what a sound is a kind of: as many as its own
 
 _UNSPACED = re.compile(r"[\u3005\u3040-\u30ff\u3400-\u9fff]")
 
