@@ -134,8 +134,7 @@ class Align:
         self.head.standardise(self.rows)
         self.project = principal_map(data.pooled)
         self.named = np.unique(np.concatenate([c for c in data.row_concepts if c]))
-        self.names = self._mean_names(self.named)
-        self.class_names = self._mean_names(data.classes)
+        self.names = self.pooled[torch.from_numpy(self.table[:, :, 0])].mean(1)
         self.labelled = np.array([i for i, c in enumerate(data.row_concepts) if c])
         self.chance = self._chance()
         self.optimiser = torch.optim.AdamW(
@@ -153,9 +152,13 @@ class Align:
         chance = np.array([counts[concept] ** -0.6 for concept in firsts])
         return np.cumsum(chance / chance.sum())
 
-    def _mean_names(self, concepts: NDArray[np.int64]) -> Tensor:
-        """Mean of the pooled first phrases in the core languages, float32 [concepts, width]."""
-        return self.pooled[torch.from_numpy(self.table[concepts, :, 0])].mean(1)
+    def name_vectors(self, concepts: NDArray[np.int64]) -> Tensor:
+        """Unit vectors [concepts, dim] of concepts, each the mean of its names in core languages.
+
+        Nearly as search asks for them: search takes the mean after the map, which would cost eight
+        times as much here.
+        """
+        return F.normalize(self.project(self.names[torch.from_numpy(concepts)]), dim=-1)
 
     def text(self, numbers: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """Unit vectors [n, dim] of the phrases of these numbers."""
@@ -194,13 +197,8 @@ class Align:
     def _names(
         self, audio: Tensor, concepts: Sequence[Sequence[int]], chosen: NDArray[np.int64]
     ) -> Tensor:
-        """Cross-entropy of each recording's concept among all that recordings have.
-
-        A concept is the mean of its first phrases in the core languages, nearly as search asks for
-        it: search takes the mean after the map, which here would cost eight times as much.
-        """
-        names = F.normalize(self.project(self.names), dim=-1)
-        logits = audio @ names.T / self.plan.tau
+        """Cross-entropy of each recording's concept among all that recordings have."""
+        logits = audio @ self.name_vectors(self.named).T / self.plan.tau
         member = torch.zeros(len(concepts), len(self.groups), dtype=torch.bool)
         for row, members in enumerate(concepts):
             member[row, members] = True
@@ -229,8 +227,9 @@ class Align:
         said = self.text(self._draw(rng, self.data.classes, int(rng.integers(len(self.core)))))
         wanted = scores / scores.sum(1, keepdim=True).clamp_min(0.05)
         told = (audio @ said.T / self.plan.classes_tau).log_softmax(1)
-        asked = F.normalize(self.project(self.class_names), dim=-1)
-        ranked = (audio @ asked.T / self.plan.classes_tau).log_softmax(0)
+        ranked = (
+            audio @ self.name_vectors(self.data.classes).T / self.plan.classes_tau
+        ).log_softmax(0)
         heard = scores.sum(0).clamp(1e-6, 1.0)
         found = (scores / scores.sum(0).clamp_min(1e-6) * ranked).sum(0) @ heard / heard.sum()
         return (

@@ -25,6 +25,7 @@ from atri_cli.encoders.card import ModelCard
 from train import validation
 from train.align import Align, AlignData, AlignPlan
 from train.captions import concepts_of, label_concepts
+from train.cleaning import cleaned
 from train.clipfeatures import ClipFeatures, augmented_features, clean_features
 from train.distill import Distiller, DistillPlan
 from train.e5 import read_packed
@@ -187,7 +188,8 @@ class Recipe:
         """Head and text map with KCL; reports on validation; writes the model folder."""
         concepts, phrases = self.phrases()
         training, held = self._numbers(concepts)
-        align = Align(self._align_data(concepts, phrases, training), self.align_plan)
+        data = self._align_data(concepts, phrases, training)
+        align = Align(self._cleaned(data), self.align_plan)
         align.run()
         clips = ClipFeatures.load(self.work / "features" / "held.npz")
         report = validation.report(align, clips, held)
@@ -223,6 +225,16 @@ class Recipe:
             classes=np.array([number[f"audioset:{i}"] for i in range(CLASSES)]),
             held_out=held_out(concepts),
         )
+
+    def _cleaned(self, data: AlignData) -> AlignData:
+        """Without labels that the sounds contradict; the clips of the rows as in `_align_data`."""
+        clips = [clip.source for clip in self.clips()[0]]
+        labelled = [source for source in clips if concepts_of(source, self.labels)]
+        folder = self.work / "features"
+        owners = [clips[i] for i in ClipFeatures.load(folder / "clean.npz").clip]
+        owners += [labelled[i] for i in ClipFeatures.load(folder / "augmented.npz").clip]
+        names, packages = [s.sha1 for s in owners], [s.package for s in owners]
+        return cleaned(data, names, packages, self.align_plan)
 
     def _write(self, align: Align) -> None:
         """The trained parts together as a model folder."""
