@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from tests.train_tools import clips, random_net
 from train.distill import TAIL_STAGES, Distiller, DistillPlan
 from train.hints import FIRST, agreement, head_loss, relative_error
+from train.norms import restore_statistics
 from train.towers.audio import AudioNet
 
 PLAN = DistillPlan(block_steps=2, tail_steps=2, whole_steps=2, batch=4, tail_pool=5, widen=1.0,
@@ -52,6 +54,51 @@ def test_every_weight_has_moved(whole: tuple[AudioNet, Path], tmp_path: Path) ->
     before = dict(distiller(tmp_path).student.named_parameters())
     for name, after in whole[0].named_parameters():
         assert not torch.equal(after, before[name]), name
+
+
+def folded(net: AudioNet) -> AudioNet:
+    """As export leaves it: each norm a scale and an offset, with statistics of no meaning."""
+    with torch.no_grad():
+        for norm in (
+            module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)
+        ):
+            mean, variance = norm.running_mean, norm.running_var
+            assert mean is not None
+            assert variance is not None
+            scale = norm.weight / (variance + norm.eps).sqrt()
+            norm.bias.sub_(scale * mean)
+            norm.weight.copy_(scale)
+            mean.zero_()
+            variance.fill_(1 - norm.eps)
+    return net.eval().requires_grad_(True)
+
+
+def test_norms_get_statistics_and_the_network_stays_the_same() -> None:
+    net = folded(random_net(3))
+    mel = torch.randn(8, 1, 128, 120, generator=torch.Generator().manual_seed(0))
+    before = net(mel)
+    restore_statistics(net, [mel])
+    for ours, theirs in zip(net(mel), before, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    for trained, kept in zip(net.train()(mel), before, strict=True):
+        assert float(relative_error(trained, kept).detach()) < 0.05, (
+            "training mode sees the same statistics"
+        )
+
+
+def test_a_start_goes_through_the_last_phase_alone(tmp_path: Path) -> None:
+    plan = replace(PLAN, widen_tail=1.0)
+    run = Distiller(
+        random_net(1), CLIPS[:4], CLIPS[4:], plan, tmp_path, start=folded(random_net(2))
+    )
+    first = plan.block_steps + TAIL_STAGES
+    assert run.step == first
+    run.run(save_every=1)
+    again = Distiller(
+        random_net(1), CLIPS[:4], CLIPS[4:], plan, tmp_path, start=folded(random_net(2))
+    )
+    assert again.step == plan.steps
+    assert difference(again.student, run.student) == 0.0
 
 
 def test_the_teacher_is_left_alone(tmp_path: Path) -> None:

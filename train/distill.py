@@ -25,11 +25,13 @@ from torch import Tensor, nn
 
 from train.hints import FIRST, agreement, block_losses, head_loss, relative_error, whole_loss
 from train.melcache import CachedClip, frames
+from train.norms import restore_statistics
 from train.steps import descend, log_progress
 from train.towers.audio import BLOCKS, TAIL, AudioNet, channels_last
 from train.views import Views
 
-POOL_STREAM = 10_000_000
+POOL_STREAM, NORM_STREAM = 10_000_000, 20_000_000
+NORM_BATCHES = 12
 TAIL_STAGES = len(BLOCKS) - TAIL + 2  # the last blocks, the last convolution, the head
 LENGTHS = (1.5, 2.0, 3.0, 4.0, 5.0)
 
@@ -40,7 +42,7 @@ class DistillPlan:
 
     block_steps: int = 2200
     tail_steps: int = 1500
-    whole_steps: int = 1900
+    whole_steps: int = 3000
     batch: int = 32
     tail_pool: int = 200
     widen: float = 1.5
@@ -118,6 +120,8 @@ class Distiller:
         held_out: to report on; never learnt from.
         plan: steps, batches, widths, rates.
         out: folder of checkpoint and log; a run found there goes on.
+        start: a network of these widths, with its norms folded away, that has been through the
+            first two phases: only the last one is run.
     """
 
     def __init__(
@@ -127,15 +131,23 @@ class Distiller:
         held_out: Sequence[CachedClip],
         plan: DistillPlan,
         out: Path,
+        *,
+        start: AudioNet | None = None,
     ) -> None:
         torch.manual_seed(plan.seed)
         self.teacher = channels_last(teacher)
-        self.student = channels_last(AudioNet(plan.widen, plan.widen_tail))
+        self.student = channels_last(start or AudioNet(plan.widen, plan.widen_tail))
         self.views = Views(clips, plan.seed)
         self.held_out = held_out
         self.plan = plan
         self.out = out
         self.step = 0
+        if start is not None:
+            length = frames(LENGTHS[len(LENGTHS) // 2])
+            numbers = range(NORM_STREAM, NORM_STREAM + NORM_BATCHES)
+            batches = (self.views.batch(number, plan.batch, length) for number in numbers)
+            restore_statistics(self.student, batches)
+            self.step = plan.block_steps + TAIL_STAGES
         self._fresh_optimiser()
         out.mkdir(parents=True, exist_ok=True)
         self._resume()

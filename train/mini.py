@@ -45,7 +45,7 @@ from train.towers.text import TextShape
 
 VOCABULARY_SIZE = 52_000
 HELD_OUT = 20  # of 256: the share of concepts kept from text training
-AUGMENTED_ROUNDS = 2
+AUGMENTED_ROUNDS = 3
 
 
 class Recipe:
@@ -56,8 +56,8 @@ class Recipe:
         sounds: folder of the recordings that the tables name.
         work: folder of caches, checkpoints and the result.
         seed: of every random choice.
-        start: an installed model to learn on from: its audio network is kept, and the upper layers
-            of its text tower are where the text stage begins.
+        start: an installed model to learn on from: its audio network goes through the last phase of
+            distillation again, and the text stage begins with the upper layers of its text tower.
     """
 
     def __init__(
@@ -91,24 +91,13 @@ class Recipe:
         cache_mels(self.sources(), self.work / "mels")
 
     def audio(self) -> None:
-        """The audio tower, by distillation, or as it is in the model to start from."""
-        if self.start is not None:
-            self._keep_audio(self.start)
-            return
+        """The audio tower, by distillation: from random weights, or on from the start model's."""
         training, held = self.clips()
         print(f"{len(training)} training clips, {len(held)} validation clips", flush=True)
+        start = load_embedded(self.start)[1].net if self.start else None
         out = self.work / "audio"
-        Distiller(self.teacher(), training, held[:320], self.distill_plan, out).run()
-
-    def _keep_audio(self, start: ModelCard) -> None:
-        from safetensors.torch import save_file
-
-        net = load_embedded(start)[1].net
-        folder = self.work / "audio"
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.contiguous() for name, value in net.state_dict().items()}
-        save_file(weights, folder / "audio.part")
-        (folder / "audio.part").replace(folder / "audio.safetensors")
+        plan = self.distill_plan
+        Distiller(self.teacher(), training, held[:320], plan, out, start=start).run()
 
     def phrases(self) -> tuple[list[Concept], Phrases]:
         """All concepts and their phrases under the pruned vocabulary (made if missing)."""
