@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,5 @@ def test_played_once_and_labelled_by_concept(
     assert len({source.sha1 for source in found}) == len(found)
     assert concepts_of(found[0], {}) == ["marimba"]
     assert not any(source.validation for source in found)
+    listed = replace(found[0], kind="instrument", label="kick")
+    assert concepts_of(listed, {"kick": ["kick_drum"]}) == ["kick_drum"], "a row of a table"
