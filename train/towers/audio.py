@@ -154,5 +154,10 @@ def channels_last(net: AudioNet) -> AudioNet:
 
 
 def features(pooled: Tensor, hidden: Tensor, logits: Tensor) -> Tensor:
-    """What the projection head sees: [batch, 384 + 512 + 527], scores as log-probabilities."""
-    return torch.cat([pooled, hidden, F.logsigmoid(logits) / 4.0], dim=1)
+    """What the projection head sees: [batch, 384 + 512 + 527], scores as log-probabilities.
+
+    Written out, since onnxruntime takes the logarithm of a sigmoid that is right to seven digits of
+    1, which leaves few of a probability of .00001.
+    """
+    scores = logits.clamp_max(0.0) - (1.0 + (-logits.abs()).exp()).log()
+    return torch.cat([pooled, hidden, scores / 4.0], dim=1)
