@@ -215,11 +215,15 @@ class Speaker(FakeEncoder):
 
 @pytest.mark.parametrize("languages", [(), ("en", "fr", "de")])
 def test_expanding_asks_what_a_search_asks(languages: tuple[str, ...]) -> None:
-    texts = {"en": ("dog", "qwertz"), "fr": ("chien", "pluie"), "ja": ("犬", "")}
+    texts = {
+        "en": ("dog", "qwertz", "lark"),
+        "fr": ("chien", "pluie", "alouette"),
+        "ja": ("犬", "", "ヒバリ"),
+    }
     spoken = tuple(tag for tag in texts if not languages or tag in languages)
     rows = tuple(
         QueryRow(str(n), {tag: (texts[tag][n],) for tag in spoken if texts[tag][n]})
-        for n in range(2)
+        for n in range(3)
     )
     encoder = Speaker(languages)
     translate = remedies.known_names(encoder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 Tell = Callable[[str, int, int], None]
 """Hears what is being done, how far it is, and how far it goes."""
 
-Translate = Callable[[str, str], Mapping[str, str]]
-"""A text and its language → the names of its sound by language; empty where it names none."""
-
 Pair = tuple[str, str]
 """A language and a text."""
+
+Translate = Callable[[str, str], Sequence[Pair]]
+"""A text and its language → the names it is asked by instead; empty where it names no sound."""
 
 CHUNK = 64  # texts embedded between two words to `Tell`
 LEAST_LANGUAGES = 2
@@ -123,10 +123,10 @@ def ask(
     for row, cells in zip(rows, place, strict=True):
         for tag, cell in zip(chosen, cells, strict=True):
             for number, text in enumerate(row.texts.get(tag, ())):
-                named = translate(text, tag) if translate else {}
+                named = translate(text, tag) if translate else ()
                 expanded += bool(named)
                 cell[number] = len(asked)
-                asked.append(list(named.items()) or [(tag, text)])
+                asked.append(list(named) or [(tag, text)])
     embedded = _embedded(encoder, [pair for pairs in asked for pair in pairs], tell)
     vectors = np.stack([_direction([embedded[pair] for pair in pairs]) for pairs in asked])
     return Questions(tuple(rows), tuple(chosen), place, vectors, expanded)

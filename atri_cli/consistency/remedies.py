@@ -2,8 +2,8 @@
 
 - `mean`: a row is asked with the mean of its languages' vectors.
 - `ranks`: a row is asked in every language, and the rankings are fused.
-- `expand`: a query that names a sound of the vocabulary is asked by its core languages' names, as a
-  search asks it.
+- `expand`: a query that names a sound of the vocabulary is asked by its core languages' names and
+  those of its kind, as a search asks it.
 - `mean-shift`: a language's texts lie around a point of their own; it is moved to the mean of all.
 - `qb-norm`: files that come first for many queries, whatever is asked, are held back.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from atri_cli.consistency.questions import Questions, Translate
 from atri_cli.consistency.ranking import TIE
-from atri_cli.vocabulary.lookup import read_lines, translations
+from atri_cli.vocabulary.lookup import asked_as, read_lines
 
 if TYPE_CHECKING:
     from atri_cli.consistency.gallery import Gallery
@@ -92,7 +92,7 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
 
 def known_names(encoder: Encoder) -> Translate:
     """Finds what a search would ask instead of a text: names in languages that the model takes."""
-    return partial(translations, lines=read_lines(), taken=encoder.card.text.languages)
+    return partial(asked_as, lines=read_lines(), taken=encoder.card.text.languages)
 
 
 def fuse_means(questions: Questions) -> Questions:

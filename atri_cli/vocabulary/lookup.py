@@ -40,31 +40,6 @@ Lines = Mapping[str, Sequence[Sequence[str]]]
 """Key → the cells of each line that begins with it."""
 
 
-def translations(
-    text: str,
-    lang: str | None = None,
-    lines: Lines | None = None,
-    taken: Sequence[str] = (),
-) -> dict[str, str]:
-    """What the sound that a text names is called in each core language.
-
-    Names only, and the core languages only: longer phrases and the other languages, in which models
-    know less, find less (docs/results/consistency.md).
-
-    Args:
-        text: a query, in any language of the vocabulary; words may stand in another order.
-        lang: the tag of its language, when it is known.
-        lines: from `read_lines`, for many texts; without it the file is searched.
-        taken: languages that the model takes; none is any.
-
-    Returns:
-        Name by language; empty when the text as a whole is not known, or names different sounds in
-        different languages.
-    """
-    sound = named_sound(text, lang, lines)
-    return _names(sound, lines, taken) if sound else {}
-
-
 def asked_as(
     text: str,
     lang: str | None = None,
@@ -73,16 +48,29 @@ def asked_as(
 ) -> tuple[tuple[str, str], ...]:
     """The names that are searched for in place of a text that names a sound: (language, name).
 
-    Those of `translations`, then a few of the well-known sounds that it is a kind of: a text tower
-    may never have read of an oystercatcher, but it knows what a bird is.
+    What the sound is called in each core language, then a few names of the well-known sounds that
+    it is a kind of: a text tower may never have read of an oystercatcher, but it knows what a bird
+    is. Names only, and the core languages only: longer phrases and the other languages, in which
+    models know less, find less (docs/results/consistency.md).
+
+    Args:
+        text: a query, in any language of the vocabulary; words may stand in another order.
+        lang: the tag of its language, when it is known.
+        lines: from `read_lines`, for many texts; without it the file is searched.
+        taken: languages that the model takes; none is any.
+
+    Returns:
+        Empty when the text as a whole is not known, or names different sounds in different
+        languages.
     """
     sound = named_sound(text, lang, lines)
     if not sound:
         return ()
-    found = [*_names(sound, lines, taken).items()]
-    kinds = _find("=" + sound, lines)[0][len(CORE)].split()
-    for kind in kinds:
-        found += [*_names(kind, lines, taken).items()][: KIND_NAMES // len(kinds)]
+    *own, kinds = _find("=" + sound, lines)[0]
+    found = _taken(own, taken)
+    for kind in kinds.split():
+        names = _taken(_find("=" + kind, lines)[0][:-1], taken)
+        found += names[: KIND_NAMES // len(kinds.split())]
     return tuple(found)
 
 
@@ -96,9 +84,9 @@ def named_sound(text: str, lang: str | None = None, lines: Lines | None = None) 
     return ""
 
 
-def _names(sound: str, lines: Lines | None, taken: Sequence[str]) -> dict[str, str]:
-    named = zip(CORE, _find("=" + sound, lines)[0], strict=False)
-    return {tag: words for tag, words in named if not taken or tag in taken}
+def _taken(names: Sequence[str], taken: Sequence[str]) -> list[tuple[str, str]]:
+    """Names in the core languages with their tags, in the languages that the model takes."""
+    return [(tag, name) for tag, name in zip(CORE, names, strict=True) if not taken or tag in taken]
 
 
 def read_lines() -> Lines:
