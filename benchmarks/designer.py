@@ -10,14 +10,13 @@ and what the audio teacher hears in its first five seconds. The judgement is you
 from __future__ import annotations
 
 import argparse
-import csv
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from atri_cli.encoders.registry import embedded_dir
 from atri_cli.library.library import Library
 from atri_cli.library.types import QueryPart
+from atri_cli.vocabulary.concepts import read_table
+from benchmarks.evaluate import EMBEDDED, indexed
 from train.melcache import read_waveform
 from train.phrases import audioset_concepts
 from train.sources import Source, read_sources
@@ -33,9 +32,7 @@ Tagger = Callable[[Path], str]
 
 def read_searches(path: Path = QUERIES) -> list[tuple[str, str]]:
     """Language and text of each search."""
-    with path.open(encoding="utf-8", newline="") as handle:
-        rows = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return [(row["lang"], row["query"]) for row in rows]
+    return [(row["lang"], row["query"]) for row in read_table(path)]
 
 
 def tagger(teacher: Path) -> Tagger:
@@ -91,15 +88,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("sounds", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--model", default=str(embedded_dir() / "atri-mini"))
+    parser.add_argument("--model", default=EMBEDDED)
     parser.add_argument("--queries", type=Path, default=QUERIES)
     asked = parser.parse_args()
     sources = {source.sha1: source for source in read_sources(asked.data, asked.sounds)}
-    with (
-        tempfile.TemporaryDirectory() as home,
-        Library.open(Path(home) / "library", model=asked.model, device="cpu", threads=1) as library,
-    ):
-        library.index([folder.resolve() for folder in asked.folders], jobs=1)
+    folders = [folder.resolve() for folder in asked.folders]
+    with indexed(asked.model, folders, jobs=1) as library:
         tags = tagger(asked.data / TEACHER)
         for line in table(rows_of(library, read_searches(asked.queries), sources, tags)):
             print(line, flush=True)

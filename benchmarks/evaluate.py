@@ -13,7 +13,8 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,21 @@ def library_similarity(
     return result, int((~found).sum())
 
 
+@contextmanager
+def indexed(model: str, folders: Sequence[Path], jobs: int | None = None) -> Iterator[Library]:
+    """A library of its own, in which the folders are indexed with a model; it is gone afterwards.
+
+    Raises:
+        AtriError: the model cannot be used.
+    """
+    with (
+        tempfile.TemporaryDirectory() as home,
+        Library.open(Path(home) / "library", model=model, device="cpu", threads=1) as library,
+    ):
+        library.index(folders, jobs=jobs)
+        yield library
+
+
 def evaluate_model(
     model: str, folders: Sequence[Path], queries: QuerySet, jobs: int | None = None
 ) -> dict[str, Any]:
@@ -219,11 +235,7 @@ def evaluate_model(
     folders = [folder.resolve() for folder in folders]
     files = [path for folder in folders for path in list_sounds(folder)]
     truth = find_truth(queries, folders[0], files)
-    with (
-        tempfile.TemporaryDirectory() as home,
-        Library.open(Path(home) / "library", model=model, device="cpu", threads=1) as library,
-    ):
-        library.index(folders, jobs=jobs)
+    with indexed(model, folders, jobs) as library:
         similarity, unreadable = library_similarity(library, queries, files)
         report = evaluate(similarity, truth)
         return {"model": library.card.name, "unreadable": unreadable, **report}

@@ -10,15 +10,13 @@ vocabulary knows is the same in all languages.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from atri_cli.library.library import Library
 from atri_cli.metrics import ranks, recall_at
-from benchmarks.evaluate import EMBEDDED, UNREADABLE, Floats, Ranks, library_similarity
+from benchmarks.evaluate import EMBEDDED, UNREADABLE, Floats, Ranks, indexed, library_similarity
 from benchmarks.testset import QUERIES, find_truth, list_sounds, read_queries
 
 PLACES = (1, 3, 5)
@@ -50,11 +48,7 @@ def main() -> None:
     asked = parser.parse_args()
     queries, folder = read_queries(asked.queries), asked.sounds.resolve()
     files = list_sounds(folder)
-    with (
-        tempfile.TemporaryDirectory() as home,
-        Library.open(Path(home) / "library", model=asked.model, device="cpu", threads=1) as library,
-    ):
-        library.index([folder], jobs=1)
+    with indexed(asked.model, [folder], jobs=1) as library:
         similarity, _ = library_similarity(library, queries, files)
     print(f"{len(queries)} names\n\n| language | recordings | top 1 | top 3 | top 5 |")
     print("|---|---|---|---|---|")

@@ -172,12 +172,13 @@ def test_each_row_of_features_has_the_concepts_of_its_recording(
     recipe = mini.Recipe(world.data, world.sounds, finished)
     concepts, phrases = recipe.phrases()
     training, _ = recipe.clips()
-    data = recipe._align_data(concepts, phrases, recipe._numbers(concepts)[0])
+    data, owners = recipe._align_data(concepts, phrases, [clip.source for clip in training])
     labelled = [clip for clip in training if clip.source.label]
     augmented = ClipFeatures.load(finished / "features" / "augmented.npz").clip
     clean = ClipFeatures.load(finished / "features" / "clean.npz").clip
     clips = [*(training[place] for place in clean), *(labelled[place] for place in augmented)]
     assert len(data.rows) == len(clips) == len(data.scores)
+    assert owners == [clip.source for clip in clips]
     assert len(set(augmented)) == len(labelled) == 6
     for clip, numbers in zip(clips, data.row_concepts, strict=True):
         wanted = label_concepts().get(clip.source.label, [])

@@ -1,9 +1,10 @@
 """Bring audio and text into one space: KCL over captions in eight languages, on cached features.
 
 Both towers are frozen and their outputs cached, so K languages cost nothing. What is trained: the
-audio head, and one linear map of the text tower. Three terms: KCL on labelled recordings; soft
-targets, the teacher's class probabilities against the class names, on every recording; and the
-supervised contrastive loss on phrases, which keeps languages together.
+audio head, and one linear map of the text tower. Three terms: KCL on labelled recordings, with
+agreement between languages and the recording's name among all names; soft targets, the teacher's
+class probabilities against the class names, on every recording and both ways; and the supervised
+contrastive loss on phrases, which keeps languages together.
 """
 
 from __future__ import annotations
@@ -199,20 +200,22 @@ class Align:
     ) -> Tensor:
         """Cross-entropy of each recording's concept among all that recordings have."""
         logits = audio @ self.name_vectors(self.named).T / self.plan.tau
-        member = torch.zeros(len(concepts), len(self.groups), dtype=torch.bool)
-        for row, members in enumerate(concepts):
-            member[row, members] = True
         target = torch.from_numpy(np.searchsorted(self.named, chosen))
-        other = member[:, torch.from_numpy(self.named)]
+        other = self._members(concepts)[:, torch.from_numpy(self.named)] > 0
         other[torch.arange(len(other)), target] = False
         return F.cross_entropy(logits.masked_fill(other, -1e4), target)
 
     def _clash(self, concepts: Sequence[Sequence[int]]) -> Tensor:
         """bool [n, n]: which recordings share a concept."""
+        member = self._members(concepts)
+        return member @ member.T > 0
+
+    def _members(self, concepts: Sequence[Sequence[int]]) -> Tensor:
+        """1.0 [n, concepts] where a recording has a concept, else 0.0."""
         member = torch.zeros(len(concepts), len(self.groups))
         for row, members in enumerate(concepts):
             member[row, members] = 1.0
-        return member @ member.T > 0
+        return member
 
     def _classes(self, rng: np.random.Generator) -> Tensor:
         """What the teacher hears: which class a sound is of, and which sound a class is in.

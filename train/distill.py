@@ -142,15 +142,11 @@ class Distiller:
         self.plan = plan
         self.out = out
         self.step = 0
-        if start is not None:
-            length = frames(LENGTHS[len(LENGTHS) // 2])
-            numbers = range(NORM_STREAM, NORM_STREAM + NORM_BATCHES)
-            batches = (self.views.batch(number, plan.batch, length) for number in numbers)
-            restore_statistics(self.student, batches)
-            self.step = plan.block_steps + TAIL_STAGES
         self._fresh_optimiser()
         out.mkdir(parents=True, exist_ok=True)
         self._resume()
+        if start is not None and self.step == 0:
+            self._skip_to_whole()
 
     def _resume(self) -> None:
         path = self.out / "state.pt"
@@ -159,6 +155,14 @@ class Distiller:
             self.student.load_state_dict(state["student"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = state["step"]
+
+    def _skip_to_whole(self) -> None:
+        """The last phase begins with the network given, once its norms have statistics."""
+        length = frames(LENGTHS[len(LENGTHS) // 2])
+        numbers = range(NORM_STREAM, NORM_STREAM + NORM_BATCHES)
+        batches = (self.views.batch(number, self.plan.batch, length) for number in numbers)
+        restore_statistics(self.student, batches)
+        self.step = self.plan.block_steps + TAIL_STAGES
 
     def save(self) -> None:
         """Write weights (safetensors) and the state to continue from, each by rename."""

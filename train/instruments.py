@@ -93,8 +93,9 @@ class Note:
 
 def lesson(font: Path) -> list[Note]:
     """What a model learns from a soundfont: every key as a note, and phrases in between."""
-    melodic = [note for note in notes(font, KEYS, VELOCITIES) if note.channel != DRUMS]
-    drums = [note for note in notes(font, KEYS, VELOCITIES) if note.channel == DRUMS]
+    played = notes(font, KEYS, VELOCITIES)
+    melodic = [note for note in played if note.channel != DRUMS]
+    drums = [note for note in played if note.channel == DRUMS]
     phrases = [
         replace(note, steps=PHRASES[1 + turn % (len(PHRASES) - 1)])
         for turn, note in enumerate(melodic)

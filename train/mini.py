@@ -37,6 +37,7 @@ from train.model import AudioTower, ModelShape, TextTower, save_model
 from train.phrases import Concept, all_concepts, vocabulary_concepts
 from train.phrasetokens import Phrases, by_length, pad, tokenise
 from train.sources import Source, read_sources
+from train.stages import TEACHER
 from train.teacher import load_teacher
 from train.textfit import TextFit, TextPlan
 from train.tokens import choose_pieces, sentencepiece_model, used_pieces
@@ -72,7 +73,7 @@ class Recipe:
 
     def teacher(self) -> AudioNet:
         """The audio teacher, from the data folder."""
-        return load_teacher(self.data / "teachers" / "mn04_as_mAP_432.pt")
+        return load_teacher(self.data / TEACHER)
 
     def sources(self) -> list[Source]:
         """Every recording on disk, and what was played from soundfonts."""
@@ -176,54 +177,43 @@ class Recipe:
     def align(self) -> None:
         """Head and text map with KCL; reports on validation; writes the model folder."""
         concepts, phrases = self.phrases()
-        training, held = self._numbers(concepts)
-        data = self._align_data(concepts, phrases, training)
-        align = Align(self._cleaned(data), self.align_plan)
+        training, held = ([clip.source for clip in clips] for clips in self.clips())
+        data, owners = self._align_data(concepts, phrases, training)
+        names, packages = [s.sha1 for s in owners], [s.package for s in owners]
+        align = Align(cleaned(data, names, packages, self.align_plan), self.align_plan)
         align.run()
         clips = ClipFeatures.load(self.work / "features" / "held.npz")
-        report = validation.report(align, clips, held)
+        report = validation.report(align, clips, self._numbers(concepts, held))
         report["plan"] = asdict(self.align_plan)
         (self.work / "validation.json").write_text(json.dumps(report, indent=1) + "\n")
         print(validation.table(report), flush=True)
         self._write(align)
 
-    def _numbers(self, concepts: Sequence[Concept]) -> tuple[list[list[int]], list[list[int]]]:
-        """Concept numbers of each training clip and of each validation clip."""
+    def _numbers(self, concepts: Sequence[Concept], sources: Sequence[Source]) -> list[list[int]]:
+        """Concept numbers of each recording."""
         number = {concept.id: place for place, concept in enumerate(concepts)}
-        training, held = (
-            [[number[c] for c in concepts_of(clip.source, self.labels)] for clip in clips]
-            for clips in self.clips()
-        )
-        return training, held
+        return [[number[c] for c in concepts_of(source, self.labels)] for source in sources]
 
     def _align_data(
-        self, concepts: Sequence[Concept], phrases: Phrases, names: list[list[int]]
-    ) -> AlignData:
-        """What alignment learns from; `names` are the concept numbers of each training clip."""
+        self, concepts: Sequence[Concept], phrases: Phrases, training: Sequence[Source]
+    ) -> tuple[AlignData, list[Source]]:
+        """What alignment learns from, and the recording of each row."""
         folder = self.work / "features"
         clean = ClipFeatures.load(folder / "clean.npz")
         augmented = ClipFeatures.load(folder / "augmented.npz")
-        labelled = [row for row in names if row]
+        labelled = [source for source in training if concepts_of(source, self.labels)]
+        owners = [training[i] for i in clean.clip] + [labelled[i] for i in augmented.clip]
         number = {concept.id: place for place, concept in enumerate(concepts)}
-        return AlignData(
+        data = AlignData(
             rows=np.concatenate([clean.rows, augmented.rows]),
-            row_concepts=[names[i] for i in clean.clip] + [labelled[i] for i in augmented.clip],
+            row_concepts=self._numbers(concepts, owners),
             scores=np.concatenate([clean.scores, augmented.scores]),
             phrases=phrases,
             pooled=np.load(folder / "phrases.npy"),
             classes=np.array([number[f"audioset:{i}"] for i in range(CLASSES)]),
             held_out=held_out(concepts),
         )
-
-    def _cleaned(self, data: AlignData) -> AlignData:
-        """Without labels that the sounds contradict; the clips of the rows as in `_align_data`."""
-        clips = [clip.source for clip in self.clips()[0]]
-        labelled = [source for source in clips if concepts_of(source, self.labels)]
-        folder = self.work / "features"
-        owners = [clips[i] for i in ClipFeatures.load(folder / "clean.npz").clip]
-        owners += [labelled[i] for i in ClipFeatures.load(folder / "augmented.npz").clip]
-        names, packages = [s.sha1 for s in owners], [s.package for s in owners]
-        return cleaned(data, names, packages, self.align_plan)
+        return data, owners
 
     def _write(self, align: Align) -> None:
         """The trained parts together as a model folder."""
