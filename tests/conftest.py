@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 from tests.fake_model import make_fake_model
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that use ONNX Runtime without atri
+if "PYTEST_XDIST_WORKER" in os.environ:  # two at a time: with two threads each, torch is far slower
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile(
     "atri",
