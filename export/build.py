@@ -25,6 +25,7 @@ from export.convert import (
     require_agreement,
     vectors,
 )
+from export.names import NAMES
 from export.precision import lower
 from train.evaluate import evaluate_manifest
 from train.large import LargeAudio
@@ -193,9 +194,9 @@ def _install(work: Path, target: Path, card: ModelCard) -> None:
     for name in [*names, "card.toml"]:
         shutil.copy(work / name, target / f"{name}.part")
         (target / f"{name}.part").replace(target / name)
-    for name in (AUDIO, TEXT):  # an earlier model may have had its weights outside
-        if f"{name}.data" not in names:
-            (target / f"{name}.data").unlink(missing_ok=True)
+    # An earlier model may have had its weights outside, and names of its own.
+    for name in {f"{AUDIO}.data", f"{TEXT}.data", NAMES} - set(names):
+        (target / name).unlink(missing_ok=True)
 
 
 def _card(card: ModelCard, folder: Path, precision: str) -> ModelCard:

@@ -13,6 +13,7 @@ from atri_cli.errors import AtriError, ModelError, UsageError
 from atri_cli.settings import Settings
 from export.build import ExportReport, build
 from export.convert import DisagreementError
+from export.names import keep_names
 from export.precision import PRECISIONS
 from train.opening import open_torch_model
 
@@ -25,7 +26,7 @@ class Request:
 
     `model`: see `train.opening`; `folder` None is one of the model's name among the user's models;
     `name` None keeps the model's own; `sounds` None takes those of the library; `manifest` and
-    `root`: what to measure retrieval on.
+    `root`: what to measure retrieval on; `names`: whether the vocabulary's names are kept.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Request:
     sounds: Path | None = None
     manifest: Path | None = None
     root: Path | None = None
+    names: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Exported:
     precision: str
     sounds: int
     report: ExportReport
+    kept_names: int = 0
 
 
 def export_model(request: Request, tell: Callable[[str], None] = lambda _: None) -> Exported:
@@ -80,12 +83,13 @@ def export_model(request: Request, tell: Callable[[str], None] = lambda _: None)
             root=request.root,
             tell=tell,
         )
+        count = keep_names(target, tell) if request.names else 0
     except DisagreementError as error:
         raise ModelError("The converted model is not written.", why=str(error)) from error
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
         why = (str(error).splitlines() or ["unknown"])[0]
         raise AtriError(f"Cannot convert `{request.model}`.", why=why) from error
-    return Exported(target, name, request.precision, len(sounds), report)
+    return Exported(target, name, request.precision, len(sounds), report, count)
 
 
 def _sounds(request: Request) -> Sequence[Path]:

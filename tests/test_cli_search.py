@@ -54,20 +54,22 @@ def test_a_text_in_any_language_finds_its_sound(
     assert first(run(capsysbinary, "search", text, "--paths")) == name
 
 
-def test_json_is_schema_1(sounds: Path, capsysbinary: Capture) -> None:
+def test_json_is_schema_2(sounds: Path, capsysbinary: Capture) -> None:
     done = run(capsysbinary, "search", "low^2", "--not", "noise^0.5", "--segments", "2", "--json")
     found = done.json
     assert list(found) == ["schema", "query", "library", "model", "hits"]
-    assert (found["schema"], found["library"], found["model"]) == (1, "default", "fake")
+    assert (found["schema"], found["library"], found["model"]) == (2, "default", "fake")
     assert found["query"] == [
         {"text": "low", "weight": 2.0, "lang": None},
         {"text": "noise", "weight": -0.5, "lang": None},
     ]
     best = found["hits"][0]
-    assert list(best) == ["path", "root", "start", "end", "score", "z", "segments"]
+    assert list(best) == ["path", "root", "start", "end", "score", "z", "cosine", "segments"]
     assert (best["path"], best["root"]) == (str(sounds / "low.wav"), str(sounds))
     assert len(best["segments"]) == 2
-    assert best["segments"][0] == {key: best[key] for key in ("start", "end", "score", "z")}
+    assert best["segments"][0] == {
+        key: best[key] for key in ("start", "end", "score", "z", "cosine")
+    }
     scores = [hit["score"] for hit in found["hits"]]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == 3
@@ -82,7 +84,7 @@ def test_jsonl_csv_and_paths_say_the_same(sounds: Path, capsysbinary: Capture) -
     table = list(csv.DictReader(io.StringIO(run(capsysbinary, *words, "--csv").out)))
     places = [place for hit in whole for place in hit["segments"]]
     assert [float(row["score"]) for row in table] == [place["score"] for place in places]
-    assert list(table[0]) == ["path", "root", "start", "end", "score", "z"]
+    assert list(table[0]) == ["path", "root", "start", "end", "score", "z", "cosine"]
     assert run(capsysbinary, *words, "--paths").lines == [hit["path"] for hit in whole]
     zero = run(capsysbinary, *words, "-0").raw
     assert zero == b"".join(hit["path"].encode() + b"\0" for hit in whole)

@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from atri_cli.encoders.card import load_card
+from atri_cli.encoders.names import load_names
 from atri_cli.encoders.registry import find_model, load_encoder, verify_model
 from atri_cli.settings import load_settings
+from atri_cli.vocabulary.lookup import names_of
 from export import build as build_module
+from export import names as names_module
 from export.build import ExportReport, build
 from export.convert import DisagreementError
+from tests.cli_tools import run
 from tests.sounds import noise
 from tests.train_tools import calibrate, four_bit, pieces_for
 from train.model import AudioTower, ModelShape, TextTower, embed_texts, load_model, save_model
@@ -143,6 +148,31 @@ def test_a_graph_that_disagrees_leaves_the_target_alone(
     assert [path.name for path in target.iterdir()] == ["audio.onnx"]
     assert (target / "audio.onnx").read_text() == "what was there"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("tmp")]
+
+
+def test_names_are_kept_when_asked_for_and_not_left_behind(
+    built: tuple[Path, ExportReport],
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    sounds = names_module.vocabulary_concepts()[:3]
+    monkeypatch.setattr(names_module, "vocabulary_concepts", lambda: sounds)
+    target = tmp_path / "target"
+    done = run(capsysbinary, "export", source, "--out", target, "--names", "--json")
+    assert done.json["names"] == 3
+    card = load_card(target)
+    names = load_names(card)
+    assert names is not None
+    assert names.vectors.shape == (3, 16)
+    asked = names_of(sounds[0].id, taken=("en", "fr", "ja"))
+    assert {tag for tag, _ in asked} == {"en", "fr", "ja"}
+    assert names.find(asked) is not None
+    assert verify_model(card) == []
+    build_module._install(built[0], target, load_card(built[0]))
+    assert not (target / "names.npz").exists()
+    assert load_card(target).names == ""
 
 
 def test_a_trained_token_table_is_refused(source: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from atri_cli.settings import Settings, load_settings
 from atri_cli.wording import command
 
 if TYPE_CHECKING:
-    from atri_cli.consistency.remedies import Fuse, Remedies
+    from atri_cli.consistency.remedies import Fuse
     from atri_cli.consistency.report import Report
 
 LIMIT_BROKEN = 4
@@ -84,11 +84,20 @@ def consistency(
             help="Ask in eight languages at once what the vocabulary knows, as a search does.",
         ),
     ] = True,
+    csls: Annotated[
+        bool,
+        typer.Option(
+            "--csls/--no-csls", help="Hold back sounds that resemble every name, as a search does."
+        ),
+    ] = True,
     mean_shift: Annotated[
         bool, typer.Option("--mean-shift", help="Move each language's texts to a common mean.")
     ] = False,
     qb_norm: Annotated[
-        bool, typer.Option("--qb-norm", help="Hold back files that come first for any query.")
+        bool,
+        typer.Option(
+            "--qb-norm", help="Hold them back by the names of the languages asked instead."
+        ),
     ] = False,
     compare: Annotated[
         str | None,
@@ -185,10 +194,11 @@ def consistency(
     from atri_cli.consistency.compare import compare as differences
     from atri_cli.consistency.compare import read_report
     from atri_cli.consistency.guard import check
+    from atri_cli.consistency.remedies import Remedies
     from atri_cli.consistency.report import Report, for_json
 
     earlier = read_report(against) if against else None
-    remedies = _remedies(fuse, expand, mean_shift, qb_norm)
+    remedies = Remedies(_fused(fuse), expand, mean_shift, qb_norm, csls)
     ask = Ask(out, query_file, tags, split, depth, skip_missing, remedies)
     report = ask.library(settings)
     document = dict(report.document)
@@ -272,9 +282,7 @@ def _mode(json: bool, csv: bool, md: bool) -> Any:
     return asked[0] if asked and asked[0] != "md" else "table"
 
 
-def _remedies(fuse: str | None, expand: bool, mean_shift: bool, qb_norm: bool) -> Remedies:
-    from atri_cli.consistency.remedies import Remedies
-
+def _fused(fuse: str | None) -> Fuse | None:
     if fuse is not None and fuse not in FUSE:
         raise UsageError(f"`--fuse {fuse}` is unknown.", hint="It takes `mean` or `ranks`.")
-    return Remedies(cast("Fuse | None", fuse), expand, mean_shift, qb_norm)
+    return cast("Fuse | None", fuse)

@@ -69,13 +69,20 @@ def export(
         ),
     ] = None,
     root: RootOption = None,
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names", help="Keep the vocabulary's names as vectors: 17,000 runs of the text tower."
+        ),
+    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Convert a model into the two ONNX files that atri runs without torch.
 
     Both towers are compared with torch on sounds and texts, first in float32, then in the precision
-    asked for; a model that disagrees is not written.
+    asked for; a model that disagrees is not written. With `--names` a search for a sound of the
+    vocabulary needs no text tower, and sounds that resemble every name are held back.
 
     \b
     Examples:
@@ -101,6 +108,7 @@ def export(
             sounds=full_path(sounds),
             manifest=full_path(evaluate),
             root=full_path(root),
+            names=names,
         ),
         show.note,
     )
@@ -118,6 +126,8 @@ def _rows(made: Any) -> list[tuple[str, str]]:
         for way, found in (("in float32", tower.exact), ("as kept", tower.kept)):
             words = f"from torch at most {found.difference:.1e}, cosine at least {found.cosine:.6f}"
             rows.append((f"{name}, {way}", words))
+    if made.kept_names:
+        rows.append(("names", f"those of {made.kept_names:,} sounds"))
     if made.report.retrieval:
         before, after = made.report.retrieval
         for title, first, second in _losses(before, after):
@@ -153,6 +163,7 @@ def _document(made: Any) -> dict[str, Any]:
         "name": made.name,
         **path_fields("folder", made.folder),
         "precision": made.precision,
+        "names": made.kept_names,
         **towers,
         "retrieval": retrieval,
     }

@@ -1,4 +1,4 @@
-"""Search results as table rows, JSON (schema 1) and CSV."""
+"""Search results as table rows, JSON (schema 2) and CSV."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from atri_cli.library.types import QueryPart, SearchHit, SearchResult, SegmentHi
 from atri_cli.output import Column, Output, Row
 from atri_cli.wording import clean, path_fields, span
 
-SCHEMA = 1
+SCHEMA = 2
 COLUMNS = (
     Column("score", right=True, style="bold"),
     Column("z", right=True),
     Column("time", style="cyan"),
     Column("file"),
 )
-CSV_COLUMNS = ("path", "root", "start", "end", "score", "z")
+CSV_COLUMNS = ("path", "root", "start", "end", "score", "z", "cosine")
 
 
 def print_hits(out: Output, result: SearchResult) -> None:
@@ -69,6 +69,7 @@ def _place(place: SearchHit | SegmentHit) -> dict[str, float]:
         "end": round(place.end, 3),
         "score": round(place.score, 6),
         "z": round(place.z, 3),
+        "cosine": round(place.cosine, 6),
     }
 
 

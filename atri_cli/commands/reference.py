@@ -73,7 +73,7 @@ Times are seconds. New keys may appear within a schema number; none changes its 
 
 | key | value |
 |---|---|
-| `schema` | 1 |
+| `schema` | 2: since 2026-11-26 `score` has `cosine` beside it |
 | `query` | a list of `{"text", "weight", "lang"}` and `{"like", "start", "end", "weight"}` |
 | `library`, `model` | names |
 | `hits` | a list of objects, as below |
@@ -82,13 +82,14 @@ Times are seconds. New keys may appear within a schema number; none changes its 
 |---|---|
 | `path`, `root` | absolute path of the file, and of the remembered folder it is in |
 | `start`, `end` | its best place |
-| `score` | cosine of query and place, -1 to 1 |
-| `z` | standard deviations of `score` above the mean of the places searched |
-| `segments` | up to `--segments` places `{"start", "end", "score", "z"}`, best first |
+| `score` | what hits are ordered by: `cosine`, less what a sound loses that resembles every name |
+| `z` | standard deviations of `cosine` above the mean of the places searched |
+| `cosine` | of query and place, -1 to 1 |
+| `segments` | up to `--segments` places `{"start", "end", "score", "z", "cosine"}`, best first |
 
 The weight of `--not` is negative. `--jsonl` prints the hits, one a line. `--csv` prints
-`path,root,start,end,score,z`, one line a place. `--paths` prints one path a line, `-0` ends each
-with a zero byte.
+`path,root,start,end,score,z,cosine`, one line a place. `--paths` prints one path a line, `-0` ends
+each with a zero byte.
 
 `atri index --json`: `schema`, `library`, numbers of files `added`, `updated`, `moved`, `removed`,
 `unchanged`, `skipped` (by reason), `skipped_files` (`path`, `reason`, `detail`), `segments`,

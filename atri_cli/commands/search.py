@@ -111,6 +111,12 @@ def search(
             show_default=False,
         ),
     ] = None,
+    csls: Annotated[
+        bool,
+        typer.Option(
+            "--csls/--no-csls", help="Hold back sounds that resemble every name (the default)."
+        ),
+    ] = True,
     json: JsonOption = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a file.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each place.")] = False,
@@ -131,8 +137,9 @@ def search(
 
     Several TEXTs, sounds and `--not` are added up by weight; write the weight behind a caret
     (`rain^2`, `--not wind^0.5`, `--like a.wav^2`), and a caret that belongs to the text as `\\^`.
-    The best place of each file is shown with its score, the cosine of query and sound, and z: how
-    far that stands out from the rest of the library, in standard deviations.
+    The best place of each file is shown with its score, the cosine of query and sound less what a
+    sound loses that resembles every name, and z: how far the cosine stands out from the rest of the
+    library, in standard deviations.
 
     \b
     Examples:
@@ -161,6 +168,7 @@ def search(
             filters=filters,
             segments_per_file=segments,
             expand=expand is not False,
+            csls=csls,
         )
     from atri_cli.commands.hits import print_hits
 

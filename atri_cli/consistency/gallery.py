@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atri_cli.errors import NothingIndexedError
-from atri_cli.library import flat
+from atri_cli.library import flat, hubs
 from atri_cli.library.failures import damaged
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ READ_ROWS = 2048
 
 @dataclass(frozen=True)
 class Place:
-    """Where a hit is: `start` and `end` in seconds of the file, `score` its cosine.
+    """Where a hit is: `start` and `end` in seconds of the file, `score` as a search gives it.
 
     `right` says whether the file is among the query's right answers.
     """
@@ -116,8 +116,27 @@ class Gallery:
             row = end
         return best
 
-    def place(self, store: Store, column: int, vector: Vectors) -> Place:
-        """The best segment of a file for a query, float32 [dim]."""
+    def penalties(self, names: Vectors) -> NDArray[np.float32]:
+        """What a search takes off the score of each file, float32 [files].
+
+        Args:
+            names: float32 [n, dim], those of the model.
+        """
+        stand = self._row_of[hubs.sampled(self._counts)]
+        counts = np.minimum(self._counts, hubs.SEGMENTS)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        found = np.empty(len(counts), np.float32)
+        for first in range(0, len(counts), hubs.FILES_AT_ONCE):
+            own = counts[first : first + hubs.FILES_AT_ONCE]
+            rows = stand[starts[first] : starts[first + len(own)]]
+            found[first : first + len(own)] = hubs.penalties(self._matrix[rows], own, names)
+        return found
+
+    def place(self, store: Store, column: int, vector: Vectors, held: float = 0.0) -> Place:
+        """The best segment of a file for a query, float32 [dim].
+
+        `held` is taken off its cosine.
+        """
         own = slice(self._starts[column], self._starts[column + 1])
         cosines = np.einsum("nd,d->n", self._matrix[self._row_of[own]], vector, dtype=np.float64)
         scores = cosines.round(6).clip(-1.0, 1.0)  # as a search shows them
@@ -125,7 +144,8 @@ class Gallery:
         ((start, end),) = store.rows(
             "SELECT start, end FROM segments WHERE id = ?", (int(segment),)
         )
-        return Place(self.paths[column], self.roots[column], start, end, float(scores.max()))
+        score = round(float(scores.max()) - held, 6)
+        return Place(self.paths[column], self.roots[column], start, end, score)
 
 
 def _segments_by_file(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from atri_cli.encoders.names import load_names
 from atri_cli.errors import UsageError
 from atri_cli.library.query import mean_direction
 from atri_cli.queryfile import QueryFile, QueryRow
@@ -127,9 +128,23 @@ def ask(
                 expanded += bool(named)
                 cell[number] = len(asked)
                 asked.append(list(named) or [(tag, text)])
-    embedded = _embedded(encoder, [pair for pairs in asked for pair in pairs], tell)
-    vectors = np.stack([_direction([embedded[pair] for pair in pairs]) for pairs in asked])
-    return Questions(tuple(rows), tuple(chosen), place, vectors, expanded)
+    return Questions(tuple(rows), tuple(chosen), place, _vectors(encoder, asked, tell), expanded)
+
+
+def _vectors(encoder: Encoder, asked: Sequence[Sequence[Pair]], tell: Tell) -> Vectors:
+    """The direction of each group of texts; what the model keeps is not embedded again."""
+    names = load_names(encoder.card)
+    kept = [names.find(pairs) if names else None for pairs in asked]
+    groups = zip(asked, kept, strict=True)
+    embedded = _embedded(
+        encoder, [pair for pairs, one in groups if one is None for pair in pairs], tell
+    )
+    return np.stack(
+        [
+            _direction([embedded[pair] for pair in pairs]) if one is None else one
+            for pairs, one in zip(asked, kept, strict=True)
+        ]
+    )
 
 
 def embed(encoder: Encoder, texts: Sequence[Pair], tell: Tell = silent) -> Vectors:
@@ -160,7 +175,7 @@ def _embedded(
     found: dict[Pair, NDArray[np.float32]] = {}
     if len(unique) > CHUNK:
         encoder.embed_text([unique[0][1]], unique[0][0])  # loads the tower once, not in each thread
-    with ThreadPoolExecutor(min(len(chunks), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max(1, min(len(chunks), os.cpu_count() or 1))) as pool:
         done = pool.map(lambda chunk: encoder.embed_text(chunk[1], chunk[0]), chunks)
         for (tag, some), vectors in zip(chunks, done, strict=True):
             found |= {(tag, text): row for text, row in zip(some, vectors, strict=True)}

@@ -5,7 +5,8 @@
 - `expand`: a query that names a sound of the vocabulary is asked by its core languages' names and
   those of its kind, as a search asks it.
 - `mean-shift`: a language's texts lie around a point of their own; it is moved to the mean of all.
-- `qb-norm`: files that come first for many queries, whatever is asked, are held back.
+- `csls`: files that lie near every name are held back, as a search does it.
+- `qb-norm`: the same by another measure, over the names in the languages that are asked.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ class Remedies:
     expand: bool = True
     mean_shift: bool = False
     qb_norm: bool = False
+    csls: bool = True
 
     @property
     def names(self) -> list[str]:
-        """As the command's options write them."""
+        """As the command's options write them; `csls` is for models that keep names alone."""
         chosen = {
             f"fuse {self.fuse}": self.fuse is not None,
             "expand": self.expand,
@@ -54,6 +56,11 @@ class Remedies:
             "qb-norm": self.qb_norm,
         }
         return [name for name, on in chosen.items() if on]
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether hubs are held back as in a search: not twice."""
+        return self.csls and not self.qb_norm
 
     @property
     def need_bank(self) -> bool:

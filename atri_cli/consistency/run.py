@@ -14,10 +14,14 @@ from atri_cli.consistency.questions import Questions, Tell, ask
 from atri_cli.consistency.ranking import Rankings, rank_gallery
 from atri_cli.consistency.report import SCHEMA, Hits, Report, build, for_json
 from atri_cli.consistency.truth import Answers, find_answers, refuse_missing
+from atri_cli.encoders.names import load_names
 from atri_cli.errors import UsageError
 from atri_cli.queryfile import QueryFile, read_queries
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from atri_cli.consistency.ranking import Adjust
     from atri_cli.encoders.types import Encoder
     from atri_cli.library.library import Library
@@ -65,7 +69,7 @@ def _run(library: Library, path: Path, queries: QueryFile, plan: Plan, tell: Tel
         [gallery.columns[one] for one in rows_files[row.id] if one in gallery.columns]
         for row in questions.rows
     ]
-    questions, adjust = _remedied(questions, gallery, encoder, plan, tell)
+    questions, adjust, held = _remedied(questions, gallery, encoder, plan, tell)
     k = min(plan.k, len(gallery))
     rankings = rank_gallery(
         gallery, questions, right, depth=max(DEPTH, k), adjust=adjust, tell=tell
@@ -77,7 +81,7 @@ def _run(library: Library, path: Path, queries: QueryFile, plan: Plan, tell: Tel
         "model": encoder.card.name,
         "pipeline": encoder.card.pipeline_id,
         "segments": gallery.segments,
-        "remedies": plan.remedies.names,
+        "remedies": [*plan.remedies.names, *(() if held is None else ("csls",))],
         "queries_asked": len(questions.vectors),
         "queries_expanded": questions.expanded,
         "missing": [
@@ -87,7 +91,8 @@ def _run(library: Library, path: Path, queries: QueryFile, plan: Plan, tell: Tel
     }
     report = Report(for_json(document))
     return Report(
-        report.document, _hits(store, gallery, questions, rankings, right=right, worst=report.worst)
+        report.document,
+        _hits(store, gallery, questions, rankings, right=right, worst=report.worst, held=held),
     )
 
 
@@ -102,7 +107,8 @@ def _answers(store: Store, path: Path, queries: QueryFile, plan: Plan) -> Answer
 
 def _remedied(
     questions: Questions, gallery: Gallery, encoder: Encoder, plan: Plan, tell: Tell
-) -> tuple[Questions, Adjust | None]:
+) -> tuple[Questions, Adjust | None, NDArray[np.float32] | None]:
+    """The questions as they are put, what is done to scores, and the penalties in that."""
     asked = plan.remedies
     steps: list[Adjust] = []
     known = bank(encoder, questions.languages, plan.cache, tell) if asked.need_bank else {}
@@ -115,6 +121,10 @@ def _remedied(
         questions = remedies.shift(questions, known)
     if asked.fuse == "mean":
         questions = remedies.fuse_means(questions)
+    names = load_names(encoder.card) if asked.holds_back else None
+    held = gallery.penalties(names.vectors) if names else None
+    if held is not None:
+        steps.append(remedies.hold_back(held))
     if asked.qb_norm:
         moves = remedies.shifts(known) if asked.mean_shift else {}
         moved = {
@@ -123,7 +133,7 @@ def _remedied(
         steps.append(remedies.hold_back(remedies.bank_bias(gallery, moved)))
     if asked.fuse == "ranks":
         steps.append(remedies.fuse_ranks(questions))
-    return questions, remedies.chain(steps)
+    return questions, remedies.chain(steps), held
 
 
 def _hits(
@@ -134,6 +144,7 @@ def _hits(
     *,
     right: Sequence[Sequence[int]],
     worst: Sequence[Mapping[str, Any]],
+    held: NDArray[np.float32] | None,
 ) -> dict[str, Hits]:
     """The first files, and where in them, of the rows whose languages disagree most."""
     rows: dict[str, int] = {row.id: number for number, row in enumerate(questions.rows)}
@@ -144,7 +155,12 @@ def _hits(
         found[query["id"]] = {
             tag: [
                 replace(
-                    gallery.place(store, column, questions.vectors[place]),
+                    gallery.place(
+                        store,
+                        column,
+                        questions.vectors[place],
+                        held=0.0 if held is None else float(held[column]),
+                    ),
                     right=column in right[row],
                 )
                 for column in rankings.top[place][:HITS].tolist()

@@ -54,7 +54,10 @@ class TextTower:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """One model: its towers, licences and measured quality."""
+    """One model: its towers, licences and measured quality.
+
+    `names` is the file of `atri_cli.encoders.names`, which not every model has.
+    """
 
     name: str
     revision: str
@@ -65,6 +68,8 @@ class ModelCard:
     licences: dict[str, str] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
     folder: Path = Path()
+    names: str = ""
+    names_sha256: str = ""
 
     @property
     def pipeline_id(self) -> str:
@@ -91,6 +96,7 @@ class ModelCard:
             (self.text.file, self.text.sha256),
             (self.text.data, self.text.data_sha256),
             (self.text.tokenizer, self.text.tokenizer_sha256),
+            (self.names, self.names_sha256),
         )
         return tuple((self.folder / name, digest) for name, digest in named if name)
 
@@ -137,6 +143,8 @@ def load_card(folder: Path) -> ModelCard:
             licences=data.get("licences", {}),
             quality=data.get("quality", {}),
             folder=folder,
+            names=str(data.get("names", "")),
+            names_sha256=str(data.get("names_sha256", "")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         why = f"There is no {error}." if isinstance(error, KeyError) else str(error)
@@ -153,7 +161,8 @@ def write_card(card: ModelCard, folder: Path) -> Path:
         TypeError: a value of `licences` or `quality` that TOML cannot hold, such as None.
     """
     facts = asdict(card)
-    del facts["folder"]
+    for name in ("folder", *(() if card.names else ("names", "names_sha256"))):
+        del facts[name]
     path = folder / CARD_FILE
     path.write_text("\n".join(_toml_lines(facts)).lstrip() + "\n", encoding="utf-8")
     return path

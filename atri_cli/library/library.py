@@ -271,6 +271,7 @@ class Library:
         filters: Filters | None = None,
         segments_per_file: int = 1,
         expand: bool = True,
+        csls: bool = True,
     ) -> SearchResult:
         """Find the sounds that answer a query best.
 
@@ -280,6 +281,7 @@ class Library:
             filters: which files take part.
             segments_per_file: at most so many places in each file.
             expand: ask a text that the vocabulary knows in all core languages at once.
+            csls: hold back sounds that lie near every name, where the model keeps names.
 
         Raises:
             NothingIndexedError: the library holds no segment.
@@ -291,19 +293,22 @@ class Library:
                 "The library holds no sound yet.", hint="Type `atri index DIR`."
             )
         encoder, parts = self.encoder(self._threads), _parts(query)
-        if any(part.like is None for part in parts):
+        from atri_cli.library.query import expanded, kept_vector
+
+        if expand:
+            parts = expanded(parts, self.card.text.languages)
+        if any(part.like is None and kept_vector(encoder, part) is None for part in parts):
             encoder.expect_text()
-        # These load while the text tower does.
-        from atri_cli.library.query import expanded
-        from atri_cli.library.search import search
+        from atri_cli.library.search import search  # loads while the text tower does
 
         return search(
             store,
             encoder,
-            expanded(parts, self.card.text.languages) if expand else parts,
+            parts,
             limit=limit,
             filters=filters or Filters(),
             segments_per_file=segments_per_file,
+            csls=csls,
         )
 
     def roots(self) -> list[Root]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from atri_cli.encoders.names import load_names
 from atri_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,10 +88,19 @@ def _part_vector(encoder: Encoder, part: QueryPart) -> Vectors:
             raise UsageError("A query part is a text or a sound, not both.")
         return _sound_vector(encoder, part.like, part.like_start, part.like_end)
     text = _visible(part.text or "")
-    if part.also:
-        return mean_direction(np.concatenate([encoder.embed_text([t], g) for g, t in part.also]))
-    vector: Vectors = encoder.embed_text([text], part.lang)[0]
-    return vector
+    if not part.also:
+        vector: Vectors = encoder.embed_text([text], part.lang)[0]
+        return vector
+    kept = kept_vector(encoder, part)
+    if kept is not None:
+        return kept
+    return mean_direction(np.concatenate([encoder.embed_text([t], g) for g, t in part.also]))
+
+
+def kept_vector(encoder: Encoder, part: QueryPart) -> NDArray[np.float32] | None:
+    """The vector of a part that the model keeps, float32 [dim]; None when a tower is needed."""
+    names = load_names(encoder.card) if part.also else None
+    return names.find(part.also) if names else None
 
 
 def mean_direction(vectors: Vectors) -> Vectors:

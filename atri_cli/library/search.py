@@ -11,14 +11,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from atri_cli.encoders.names import load_names
 from atri_cli.errors import NothingIndexedError, UsageError
-from atri_cli.library import hnsw
+from atri_cli.library import hnsw, hubs
 from atri_cli.library.failures import damaged
 from atri_cli.library.graph import HnswIndex
 from atri_cli.library.query import query_vector
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 FIRST_K = 256
 GROWTH = 8
 MAX_GRAPH_K = 2048  # above, a graph is slower than a scan
+POOL = 200  # files of the highest cosines, among which hubs are held back; 100 give the same ten
 NOISE = 1e-5  # cosines of equal vectors differ by less, whoever computes them
 
 
@@ -46,8 +49,12 @@ def search(
     limit: int = 10,
     filters: Filters = Filters(),  # noqa: B008  (frozen)
     segments_per_file: int = 1,
+    csls: bool = True,
 ) -> SearchResult:
     """Find the files whose best segment is nearest to the query.
+
+    If the model keeps names and a text is asked for, the nearest files are put in another order:
+    those that lie near every name are held back (`hubs.py`).
 
     Files with equal scores are in the order of their paths, and segments in that of time, so the
     same library and query always give the same result. `z` refers to all searched segments after
@@ -60,6 +67,7 @@ def search(
         limit: at most so many files.
         filters: which files take part; applied before ranking.
         segments_per_file: at most so many segments of each file, best first.
+        csls: whether hubs are held back.
 
     Raises:
         NothingIndexedError: the library holds no segment.
@@ -74,31 +82,48 @@ def search(
             "Nothing is indexed yet.", hint="Index a folder first: `atri index ~/sounds`."
         )
     query = query_vector(encoder, parts)
+    wanted = any(part.text is not None and part.weight > 0 for part in parts)
+    names = load_names(encoder.card) if csls and wanted else None
     with store.snapshot():
         allowed = store.segment_ids(filters) if filters else None
         searched = count if allowed is None else len(allowed)
-        question = _Question(query, limit, allowed, searched)
+        question = _Question(query, limit, allowed, searched, names.vectors if names else None)
         found = _find(store, question)
-        hits = _hits(store, question, found, segments_per_file)
+        held = _held_back(store, question, found)
+        hits = _hits(store, question, found, held, segments_per_file)
     name, model = store.path.parent.name, encoder.card.name
     return SearchResult(hits, tuple(parts), name, model, searched, found.method)
 
 
 @dataclass(frozen=True)
 class _Question:
-    """`allowed` as in `VectorSearch.search`; `searched` segments take part."""
+    """`allowed` as in `VectorSearch.search`; `searched` segments take part.
+
+    `names`: float32 [n, dim], by which hubs are known; None holds none back.
+    """
 
     query: Vectors
     limit: int
     allowed: Ids | None
     searched: int
+    names: Vectors | None = None
+
+    @property
+    def pool(self) -> int:
+        """How many files are looked at, of which `limit` are given."""
+        return self.limit if self.names is None else max(self.limit, POOL)
+
+    @property
+    def first_k(self) -> int:
+        """How many segments are asked for at first."""
+        return max(FIRST_K if self.names is None else MAX_GRAPH_K, 4 * self.limit)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Ids of the files that may be among the best; `certain` when no other can be."""
+    """Files that may be among the best, and their cosines; `certain` when no other can be."""
 
-    files: list[int]
+    files: dict[int, float]
     neighbours: Neighbours
     certain: bool
     method: Literal["exact", "hnsw"]
@@ -106,11 +131,13 @@ class _Found:
 
 @dataclass
 class _Session:
-    """What is kept while a library stays open."""
+    """What is kept while a library stays open; `penalties` by file, those of one generation."""
 
     searches: int = 0
     generation: int = -1
     graph: HnswIndex | None = None
+    penalties: dict[int, float] = field(default_factory=dict)
+    penalties_of: int = -1
 
 
 _sessions: WeakKeyDictionary[Store, _Session] = WeakKeyDictionary()
@@ -138,9 +165,11 @@ def _graph(store: Store, searched: int) -> HnswIndex | None:
 
 
 def _best_files(store: Store, index: VectorSearch, question: _Question, most: int) -> _Found:
-    """Ask for more and more segments, at most `most`, until they lie in enough files."""
-    limit = question.limit
-    k = max(FIRST_K, 4 * limit)
+    """Ask for more and more segments, at most `most`, until they lie in enough files.
+
+    All files whose cosine is one of the `limit` best, and at most `pool` in all.
+    """
+    limit, k = question.limit, question.first_k
     while True:
         k = min(k, most)
         found = index.search(question.query, k, question.allowed)
@@ -151,7 +180,8 @@ def _best_files(store: Store, index: VectorSearch, question: _Question, most: in
         floor = sorted(best.values(), reverse=True)[:limit][-1] - NOISE if best else 0.0
         enough = len(best) >= limit and float(found.cosines[-1]) < floor
         if enough or len(found.ids) < k or k == most:
-            files = [file for file, cosine in best.items() if cosine >= floor]
+            sure = sum(cosine >= floor for cosine in best.values())
+            files = dict(islice(best.items(), max(sure, question.pool)))
             exact = not isinstance(index, HnswIndex)
             return _Found(files, found, enough or exact, "exact" if exact else "hnsw")
         k *= GROWTH
@@ -182,14 +212,50 @@ def _segments_of(store: Store, files: list[int]) -> tuple[dict[int, int], Ids]:
     return file_of, np.array(sorted(file_of), np.int64)
 
 
+def _held_back(store: Store, question: _Question, found: _Found) -> dict[int, float]:
+    """The penalties of the files that may be among the best once hubs are held back."""
+    if question.names is None or not found.files:
+        return dict.fromkeys(found.files, 0.0)
+    session = _sessions.setdefault(store, _Session())
+    if session.penalties_of != store.generation:
+        session.penalties, session.penalties_of = {}, store.generation
+    known = session.penalties
+    new = [file for file in found.files if file not in known]
+    known |= _penalties(store, new, question.names) if new else {}
+    scores = [cosine - known[file] for file, cosine in found.files.items()]
+    floor = sorted(scores, reverse=True)[: question.limit][-1] - NOISE
+    pairs = zip(found.files, scores, strict=True)
+    return {file: known[file] for file, score in pairs if score >= floor}
+
+
+def _penalties(store: Store, files: list[int], names: Vectors) -> dict[int, float]:
+    file_of, ids = _segments_of(store, files)
+    owners = np.array([file_of[one] for one in ids.tolist()], np.int64)
+    ids, owners = (some[np.lexsort((ids, owners))] for some in (ids, owners))
+    found, counts = np.unique(owners, return_counts=True)
+    vectors = _rows_of(store, ids[hubs.sampled(counts)])
+    held = hubs.penalties(vectors, np.minimum(counts, hubs.SEGMENTS), names)
+    return dict(zip(found.tolist(), held.tolist(), strict=True))
+
+
+def _rows_of(store: Store, wanted: Ids) -> Vectors:
+    """The vectors of some segments in the order of `wanted`, float32 [m, dim]."""
+    ids, vectors = store.vectors(np.sort(wanted))
+    return vectors[np.searchsorted(ids, wanted)]
+
+
 def _hits(
-    store: Store, question: _Question, found: _Found, segments_per_file: int
+    store: Store,
+    question: _Question,
+    found: _Found,
+    held: dict[int, float],
+    segments_per_file: int,
 ) -> tuple[SearchHit, ...]:
-    file_of, ids = _segments_of(store, found.files)
+    file_of, ids = _segments_of(store, list(held))
     ids, vectors = store.vectors(ids)
-    scores = _scores(vectors, question.query)
+    cosines = _cosines(vectors, question.query)
     best: defaultdict[int, list[int]] = defaultdict(list)
-    for place in np.lexsort((ids, -scores)).tolist():
+    for place in np.lexsort((ids, -cosines)).tolist():
         segments = best[file_of[int(ids[place])]]
         if len(segments) < segments_per_file:
             segments.append(place)
@@ -198,23 +264,23 @@ def _hits(
     if len(info) != len(shown):
         raise damaged(store.path, "A segment belongs to no file")
     hits = [
-        _hit([(info[int(ids[place])], float(scores[place])) for place in places], found)
-        for places in best.values()
+        _hit([(info[int(ids[at])], float(cosines[at])) for at in places], found, held[file])
+        for file, places in best.items()
     ]
     hits.sort(key=lambda hit: (-hit.score, hit.path))
     return tuple(hits[: question.limit])
 
 
-def _scores(vectors: Vectors, query: Vectors) -> NDArray[np.float64]:
+def _cosines(vectors: Vectors, query: Vectors) -> NDArray[np.float64]:
     """Cosines [n], the same for equal rows wherever they stand, which BLAS does not promise."""
     products: NDArray[np.float64] = np.einsum("nd,d->n", vectors, query, dtype=np.float64)
     return products.round(6).clip(-1.0, 1.0)
 
 
-def _hit(segments: list[tuple[SegmentInfo, float]], found: _Found) -> SearchHit:
+def _hit(segments: list[tuple[SegmentInfo, float]], found: _Found, held: float) -> SearchHit:
     shown = tuple(
-        SegmentHit(info.start, info.end, score, found.neighbours.z(score))
-        for info, score in segments
+        SegmentHit(info.start, info.end, round(one - held, 6), found.neighbours.z(one), one)
+        for info, one in segments
     )
     first, best = segments[0][0], shown[0]
     return SearchHit(
@@ -226,4 +292,5 @@ def _hit(segments: list[tuple[SegmentInfo, float]], found: _Found) -> SearchHit:
         z=best.z,
         duration=first.seconds,
         segments=shown,
+        cosine=best.cosine,
     )

@@ -121,21 +121,25 @@ class Filters:
 
 @dataclass(frozen=True)
 class SegmentHit:
-    """A segment that answers a query; `start` and `end` in seconds of the file."""
+    """A segment that answers a query; `start` and `end` in seconds of the file.
+
+    `cosine` is that of segment and query, -1..1, and `z` how far it stands out: standard deviations
+    above the mean cosine of the searched segments. `score` is the cosine less the penalty of a file
+    that lies near every name (`atri_cli.library.hubs`).
+    """
 
     start: float
     end: float
     score: float
     z: float
+    cosine: float
 
 
 @dataclass(frozen=True)
 class SearchHit:
     """A file that answers a query, best segment first.
 
-    `score` is the cosine of the best segment with the query, in -1..1. `z` says how far that
-    score stands out from the library for this query: standard deviations above the mean cosine
-    of the searched segments.
+    `score`, `z` and `cosine` are those of the best segment.
     """
 
     path: Path
@@ -146,6 +150,7 @@ class SearchHit:
     z: float
     duration: float
     segments: tuple[SegmentHit, ...]
+    cosine: float
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,13 @@ def asked_as(
         languages.
     """
     sound = named_sound(text, lang, lines)
-    if not sound:
-        return ()
+    return names_of(sound, lines, taken) if sound else ()
+
+
+def names_of(
+    sound: str, lines: Lines | None = None, taken: Sequence[str] = ()
+) -> tuple[tuple[str, str], ...]:
+    """The names that a sound, given by its id, is searched for by: see `asked_as`."""
     *own, kinds = _find("=" + sound, lines)[0]
     found = _taken(own, taken)
     for kind in kinds.split():
