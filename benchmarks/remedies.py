@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 REMEDIES: Mapping[str, tuple[str, ...]] = {
-    "none": ("--no-expand",),
-    "expand": (),
-    "mean shift": ("--no-expand", "--mean-shift"),
+    "none": ("--no-expand", "--no-csls"),
+    "expand": ("--no-csls",),
+    "CSLS": ("--no-expand",),
+    "expand, CSLS": (),
+    "mean shift": ("--no-expand", "--no-csls", "--mean-shift"),
     "QB-norm": ("--no-expand", "--qb-norm"),
-    "fuse mean": ("--no-expand", "--fuse", "mean"),
-    "fuse ranks": ("--no-expand", "--fuse", "ranks"),
+    "fuse mean": ("--no-expand", "--no-csls", "--fuse", "mean"),
+    "fuse ranks": ("--no-expand", "--no-csls", "--fuse", "ranks"),
     "expand, QB-norm": ("--qb-norm",),
-    "expand, fuse mean": ("--fuse", "mean"),
+    "expand, fuse mean, CSLS": ("--fuse", "mean"),
     "expand, fuse mean, QB-norm": ("--fuse", "mean", "--qb-norm"),
 }
 MEASURES = ("r1", "r10", "map10", "mrv_normalised", "overlap")

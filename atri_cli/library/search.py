@@ -38,6 +38,7 @@ FIRST_K = 256
 GROWTH = 8
 MAX_GRAPH_K = 2048  # above, a graph is slower than a scan
 POOL = 200  # files of the highest cosines, among which hubs are held back; 100 give the same ten
+POOL_K = 1024  # segments in which these files are sought
 NOISE = 1e-5  # cosines of equal vectors differ by less, whoever computes them
 
 
@@ -116,7 +117,7 @@ class _Question:
     @property
     def first_k(self) -> int:
         """How many segments are asked for at first."""
-        return max(FIRST_K if self.names is None else MAX_GRAPH_K, 4 * self.limit)
+        return max(FIRST_K if self.names is None else POOL_K, 4 * self.limit)
 
 
 @dataclass(frozen=True)
