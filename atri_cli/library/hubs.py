@@ -5,7 +5,7 @@ nearest to it. That orders files as CSLS does, 2 cos(x, y) - r(x) - r(y): r(x), 
 the same for all of them.
 
 Source: Conneau et al., Word Translation Without Parallel Data, ICLR 2018, eq. 3, who take ten
-neighbours too. Ten and a half were chosen on validation (docs/results/consistency.md).
+neighbours too. Ten and a half were chosen on validation (docs/log.md).
 """
 
 from __future__ import annotations

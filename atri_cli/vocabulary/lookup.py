@@ -188,4 +188,6 @@ def _data() -> mmap.mmap:
 
 
 if __name__ == "__main__":
-    FILE.write_text(compiled(vocabulary_concepts()), encoding="utf-8")
+    part = FILE.with_suffix(".part")  # a process that has the old one mapped keeps it
+    part.write_text(compiled(vocabulary_concepts()), encoding="utf-8")
+    part.replace(FILE)
