@@ -167,6 +167,15 @@ def test_an_exported_model_keeps_what_its_tower_says(fake_model: Path, tmp_path:
     assert ["names.npz" in problem for problem in verify_model(card)] == [True]
 
 
+def test_a_model_of_other_languages_keeps_no_names(fake_model: Path, tmp_path: Path) -> None:
+    card = load_card(fake_model)
+    write_card(replace(card, text=replace(card.text, languages=("fi", "sv"))), tmp_path)
+    with pytest.raises(ModelError, match="none of the languages") as error:
+        keep_names(tmp_path)
+    assert "--names" in error.value.hint
+    assert not (tmp_path / "names.npz").exists()
+
+
 def test_a_card_names_the_file_or_nothing(tmp_path: Path) -> None:
     card = with_names(tmp_path, clustered(2, DIM)).card
     write_card(card, tmp_path)
