@@ -54,3 +54,15 @@ class FakeEncoder:
     @staticmethod
     def _unit(values: NDArray[np.float64]) -> NDArray[np.float32]:
         return (values / np.linalg.norm(values)).astype(np.float32)
+
+
+class PointingEncoder(FakeEncoder):
+    """Any text is the direction given, float32 [dim]."""
+
+    def __init__(self, direction: NDArray[np.float32]) -> None:
+        super().__init__(len(direction))
+        self.direction = direction
+
+    def embed_text(self, texts: Sequence[str], lang: str | None = None) -> NDArray[np.float32]:
+        assert lang is None
+        return np.stack([self.direction for _ in texts])

@@ -18,24 +18,12 @@ from atri_cli.library import flat
 from atri_cli.library.search import search
 from atri_cli.library.store import Store
 from atri_cli.library.types import QueryPart
-from tests.fake_encoder import FakeEncoder
+from tests.fake_encoder import PointingEncoder
 from tests.vector_data import PIPELINE, clustered, make_store, unit
 
 DIM = 8
 # Of equal files the order of folders decides, which is not that of the whole path's bytes.
 NAMES = ("b/x.wav", "b-c/x.wav", "b.wav", "B/x.wav", "b/é.wav", "b/z.wav", "b/a b/c.wav", "a.wav")
-
-
-class Asked(FakeEncoder):
-    """Every text has the vector that is asked next."""
-
-    def __init__(self, vector: np.ndarray) -> None:
-        super().__init__(DIM)
-        self.vector = vector
-
-    def embed_text(self, texts, lang=None):  # type: ignore[no-untyped-def]
-        assert lang is None
-        return np.stack([self.vector for _ in texts])
 
 
 def fill(folder: Path, owners: list[int], vectors: np.ndarray) -> Store:
@@ -74,7 +62,7 @@ def test_order_scores_and_places_are_those_of_a_search(
         # A block of queries, whose products are rounded otherwise than those of one.
         block = np.concatenate([vector[None], clustered(70, DIM, 7)])
         top, scores = first_files(found.scores(block), len(found), found.order)
-        hits = search(store, Asked(vector), [QueryPart("x")], limit=len(NAMES)).hits
+        hits = search(store, PointingEncoder(vector), [QueryPart("x")], limit=len(NAMES)).hits
         places = [found.place(store, int(column), vector) for column in top[0]]
     assert [place.path for place in places] == [hit.path for hit in hits]
     np.testing.assert_allclose(scores[0], [hit.score for hit in hits], atol=1e-6)
@@ -89,7 +77,7 @@ def test_of_equal_segments_the_first_is_shown(tmp_path: Path) -> None:
     noisy[3] = np.nextafter(noisy[3], np.float32(2))  # nearer by less than a score shows
     with fill(tmp_path / "library", [0] * 5, noisy) as store:
         assert Gallery(store).place(store, 0, vector).start == 0
-        assert search(store, Asked(vector), [QueryPart("x")]).hits[0].start == 0
+        assert search(store, PointingEncoder(vector), [QueryPart("x")]).hits[0].start == 0
 
 
 def damage_ids(file: Path, ids: list[int]) -> None:

@@ -15,20 +15,16 @@ from atri_cli.library.hubs import NEAREST, SEGMENTS, penalties, sampled
 from atri_cli.library.search import search as run
 from atri_cli.library.store import Store
 from atri_cli.library.types import QueryPart, SearchHit
-from tests.fake_encoder import FakeEncoder
+from tests.fake_encoder import FakeEncoder, PointingEncoder
 from tests.test_names import DIM, with_names
 from tests.vector_data import add_files, clustered, make_store, unit
 
 
-class Pointing(FakeEncoder):
-    """Any text is the direction given; the card is another encoder's."""
-
-    def __init__(self, like: FakeEncoder, direction: np.ndarray) -> None:
-        super().__init__(DIM)
-        self.card, self.direction = like.card, direction
-
-    def embed_text(self, texts, lang=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        return np.stack([self.direction for _ in texts])
+def pointing(like: FakeEncoder, direction: np.ndarray) -> PointingEncoder:
+    """Any text is the direction given; the card, with its names, is another encoder's."""
+    encoder = PointingEncoder(direction)
+    encoder.card = like.card
+    return encoder
 
 
 def by_definition(files: list[np.ndarray], names: np.ndarray) -> list[float]:
@@ -59,7 +55,7 @@ def test_penalties_are_those_of_the_definition(drawn: list[int], many: int, seed
     few = np.minimum(drawn, SEGMENTS)
     vectors, names = clustered(int(few.sum()), DIM, seed), clustered(many, DIM, seed + 1)
     files = np.split(vectors, np.cumsum(few)[:-1])
-    found = penalties(vectors, few, names)
+    found = penalties(vectors, np.arange(len(vectors)), few, names)
     np.testing.assert_allclose(found, by_definition(files, names.astype(np.float64)), atol=1e-6)
 
 
@@ -67,8 +63,10 @@ def test_equal_files_are_equal_wherever_they_stand() -> None:
     names = clustered(500, DIM, 1)
     vectors = clustered(701, DIM)
     vectors[700] = vectors[0]
-    found = penalties(vectors, np.ones(701, np.int64), names)
-    assert found[700] == found[0] == penalties(vectors[:1], np.ones(1, np.int64), names)[0]
+    found = penalties(vectors, np.arange(701), np.ones(701, np.int64), names)
+    assert (
+        found[700] == found[0] == penalties(vectors, np.arange(1), np.ones(1, np.int64), names)[0]
+    )
 
 
 def hubs_and_one(tmp_path: Path) -> tuple[Store, FakeEncoder, np.ndarray]:
@@ -90,7 +88,7 @@ def paths(hits: tuple[SearchHit, ...]) -> list[int]:
 def test_a_file_near_every_name_gives_way(tmp_path: Path) -> None:
     store, encoder, query = hubs_and_one(tmp_path)
     with store:
-        asked = Pointing(encoder, query)
+        asked = pointing(encoder, query)
         plain = run(store, asked, [QueryPart("x")], csls=False).hits
         held = run(store, asked, [QueryPart("x")]).hits
         weighed = run(store, asked, [QueryPart("x", weight=-1.0)]).hits
@@ -123,7 +121,7 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(
         add_files(store, clustered(60, DIM, 9), per_file=60)
         hnsw.refresh(store)
         for seed in range(5):
-            asked = Pointing(encoder, clustered(1, DIM, 50 + seed)[0])
+            asked = pointing(encoder, clustered(1, DIM, 50 + seed)[0])
             run(store, asked, [QueryPart("x")])
             found = [run(store, asked, [QueryPart("x")], limit=n) for n in (1, 10, 100)]
             assert {result.method for result in found} == {engine}
@@ -142,7 +140,7 @@ def test_consistency_holds_back_as_a_search_does(
     with make_store(folder / "library", clustered(drawn[0], DIM, seed), drawn[0]) as store:
         for place, count in enumerate(drawn[1:]):
             add_files(store, clustered(count, DIM, seed + place), per_file=count)
-        asked = Pointing(encoder, vector)
+        asked = pointing(encoder, vector)
         hits = run(store, asked, [QueryPart("x")], limit=len(drawn)).hits
         gallery = Gallery(store)
         held = gallery.penalties(clustered(30, DIM, seed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +15,13 @@ from atri_cli.library.hnsw import HEADER_FILE, rebuild
 from atri_cli.library.search import search as run
 from atri_cli.library.store import Store
 from atri_cli.library.types import Filters, QueryPart, SearchResult
-from tests.fake_encoder import FakeEncoder
+from tests.fake_encoder import FakeEncoder, PointingEncoder
 from tests.vector_data import Vectors, add_files, clustered, make_store, remove_files, unit
 
 DIM = 16
 
 
-class PointingEncoder(FakeEncoder):
-    """Any text is the direction given, by default the first axis."""
-
-    def __init__(self, direction: Vectors | None = None) -> None:
-        super().__init__(DIM)
-        self.direction = np.eye(DIM, dtype=np.float32)[0] if direction is None else direction
-
-    def expect_text(self) -> None:
-        pass
-
-    def embed_text(self, texts: Sequence[str], lang: str | None = None) -> Vectors:
-        assert lang is None
-        return np.stack([self.direction for _ in texts])
+FIRST_AXIS = np.eye(DIM, dtype=np.float32)[0]
 
 
 def ask(
@@ -47,7 +34,7 @@ def ask(
 ) -> SearchResult:
     return run(
         store,
-        encoder or PointingEncoder(),
+        encoder or PointingEncoder(FIRST_AXIS),
         [QueryPart(text="any")],
         limit=limit,
         filters=filters,

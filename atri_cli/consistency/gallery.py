@@ -122,15 +122,9 @@ class Gallery:
         Args:
             names: float32 [n, dim], those of the model.
         """
-        stand = self._row_of[hubs.sampled(self._counts)]
+        rows = self._row_of[hubs.sampled(self._counts)]
         counts = np.minimum(self._counts, hubs.SEGMENTS)
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        found = np.empty(len(counts), np.float32)
-        for first in range(0, len(counts), hubs.FILES_AT_ONCE):
-            own = counts[first : first + hubs.FILES_AT_ONCE]
-            rows = stand[starts[first] : starts[first + len(own)]]
-            found[first : first + len(own)] = hubs.penalties(self._matrix[rows], own, names)
-        return found
+        return hubs.penalties(self._matrix, rows, counts, names).astype(np.float32)
 
     def place(self, store: Store, column: int, vector: Vectors, held: float = 0.0) -> Place:
         """The best segment of a file for a query, float32 [dim].

@@ -35,14 +35,17 @@ def sampled(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     return stand
 
 
-def penalties(vectors: Vectors, counts: NDArray[np.int64], names: Vectors) -> NDArray[np.float64]:
+def penalties(
+    vectors: Vectors, rows: NDArray[np.int64], counts: NDArray[np.int64], names: Vectors
+) -> NDArray[np.float64]:
     """Half the mean cosine of each file with its nearest names, float64 [files].
 
     Equal files get equal penalties, and so does the same file among others.
 
     Args:
-        vectors: float32 [n, dim], unit length: segments, file by file.
-        counts: int64 [files], how many each has, at least one.
+        vectors: float32 [n, dim], unit length: segments in any order.
+        rows: int64 [sum of counts], places in `vectors`, file by file.
+        counts: int64 [files], how many segments stand for each, at least one.
         names: float32 [names, dim], unit length.
     """
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -52,7 +55,7 @@ def penalties(vectors: Vectors, counts: NDArray[np.int64], names: Vectors) -> ND
     for first in range(0, len(counts), FILES_AT_ONCE):
         stop = min(first + FILES_AT_ONCE, len(counts))
         begin, end = starts[first], starts[stop]
-        cosines = vectors[begin:end].astype(np.float64) @ wide
+        cosines = vectors[rows[begin:end]].astype(np.float64) @ wide
         best = np.maximum.reduceat(cosines, starts[first:stop] - begin, axis=0)
         best.partition(best.shape[1] - nearest, axis=1)
         found[first:stop] = best[:, -nearest:].mean(axis=1) / 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
@@ -178,7 +178,7 @@ def _best_files(store: Store, index: VectorSearch, question: _Question, most: in
         file_of = _files_of(store, found.ids)
         for segment, cosine in zip(found.ids.tolist(), found.cosines.tolist(), strict=True):
             best.setdefault(file_of[segment], cosine)
-        floor = sorted(best.values(), reverse=True)[:limit][-1] - NOISE if best else 0.0
+        floor = _floor(best.values(), limit) if best else 0.0
         enough = len(best) >= limit and float(found.cosines[-1]) < floor
         if enough or len(found.ids) < k or k == most:
             sure = sum(cosine >= floor for cosine in best.values())
@@ -186,6 +186,11 @@ def _best_files(store: Store, index: VectorSearch, question: _Question, most: in
             exact = not isinstance(index, HnswIndex)
             return _Found(files, found, enough or exact, "exact" if exact else "hnsw")
         k *= GROWTH
+
+
+def _floor(scores: Iterable[float], limit: int) -> float:
+    """What a file must have to be among the `limit` best, whoever computed the scores."""
+    return sorted(scores, reverse=True)[:limit][-1] - NOISE
 
 
 def _files_of(store: Store, segments: Ids) -> dict[int, int]:
@@ -224,7 +229,7 @@ def _held_back(store: Store, question: _Question, found: _Found) -> dict[int, fl
     new = [file for file in found.files if file not in known]
     known |= _penalties(store, new, question.names) if new else {}
     scores = [cosine - known[file] for file, cosine in found.files.items()]
-    floor = sorted(scores, reverse=True)[: question.limit][-1] - NOISE
+    floor = _floor(scores, question.limit)
     pairs = zip(found.files, scores, strict=True)
     return {file: known[file] for file, score in pairs if score >= floor}
 
@@ -234,15 +239,11 @@ def _penalties(store: Store, files: list[int], names: Vectors) -> dict[int, floa
     owners = np.array([file_of[one] for one in ids.tolist()], np.int64)
     ids, owners = (some[np.lexsort((ids, owners))] for some in (ids, owners))
     found, counts = np.unique(owners, return_counts=True)
-    vectors = _rows_of(store, ids[hubs.sampled(counts)])
-    held = hubs.penalties(vectors, np.minimum(counts, hubs.SEGMENTS), names)
+    standing = ids[hubs.sampled(counts)]
+    ascending, vectors = store.vectors(np.sort(standing))
+    rows = np.searchsorted(ascending, standing)
+    held = hubs.penalties(vectors, rows, np.minimum(counts, hubs.SEGMENTS), names)
     return dict(zip(found.tolist(), held.tolist(), strict=True))
-
-
-def _rows_of(store: Store, wanted: Ids) -> Vectors:
-    """The vectors of some segments in the order of `wanted`, float32 [m, dim]."""
-    ids, vectors = store.vectors(np.sort(wanted))
-    return vectors[np.searchsorted(ids, wanted)]
 
 
 def _hits(
