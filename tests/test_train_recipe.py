@@ -17,12 +17,13 @@ from torch.nn import functional as F
 
 from tests.cli_tools import Done
 from tests.train_tools import World, pieces_for, publish, random_net, write_packed
-from train import distill, e5, mini, stages, textfit
+from train import distill, e5, joint, mini, stages, textfit
 from train.__main__ import main
 from train.align import AlignPlan
 from train.captions import label_concepts
 from train.clipfeatures import ClipFeatures
 from train.distill import DistillPlan
+from train.joint import JointPlan
 from train.model import embed_texts, load_model
 from train.phrases import CORE, Concept, audioset_concepts, vocabulary_concepts
 from train.sources import in_validation, recording_key
@@ -34,6 +35,7 @@ DISTILL = DistillPlan(block_steps=2, tail_steps=2, whole_steps=2, batch=4, tail_
                       widen_tail=1.0)  # fmt: skip
 TEXT = TextPlan(steps=3, concepts=6, extra_languages=0, frozen=1)
 ALIGN = AlignPlan(steps=4, batch=8, hidden=8)
+JOINT = JointPlan(steps=3, named=4, others=2)
 
 
 def some_concepts(data: Path) -> list[Concept]:
@@ -97,6 +99,8 @@ def tiny(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (mini, "DistillPlan", DISTILL),
         (mini, "TextPlan", TEXT),
         (mini, "AlignPlan", ALIGN),
+        (joint, "JointPlan", JOINT),
+        (mini, "JointPlan", JOINT),
     ):
         monkeypatch.setattr(module, name, partial(replace, plan))
     monkeypatch.setattr(mini, "all_concepts", some_concepts)
@@ -130,7 +134,7 @@ def test_the_whole_recipe_makes_a_model(finished: Path, train: Train) -> None:
     done = train(finished)
     assert done.code == 0, done.err
     assert f"model       {finished / 'model'}" in done.lines
-    for name in ("mels", "audio", "text", "features", "align"):
+    for name in ("mels", "audio", "text", "features", "align", "joint"):
         assert f"stage {name}: " in done.err
     shape, audio, text = load_model(finished / "model")
     assert (shape.dim, shape.text.width, shape.text.layers) == (256, 288, 2)
@@ -144,8 +148,11 @@ def test_the_whole_recipe_makes_a_model(finished: Path, train: Train) -> None:
 def test_the_parts_of_the_model_are_those_that_were_trained(finished: Path) -> None:
     from safetensors.torch import load_file
 
-    model, net = (load_file(finished / part / "audio.safetensors") for part in ("model", "audio"))
-    assert all(torch.equal(model[f"net.{key}"], value) for key, value in net.items())
+    model = load_file(finished / "model" / "audio.safetensors")
+    learnt = torch.load(finished / "joint" / "state.pt", weights_only=True)["learnt"]
+    assert all(torch.equal(model[key], value) for key, value in learnt.items())
+    before = load_file(finished / "audio" / "audio.safetensors")
+    assert not torch.equal(learnt["net.hidden.weight"], before["hidden.weight"])
     model, text = (load_file(finished / part / "text.safetensors") for part in ("model", "text"))
     fitted = {key for key in text if not key.startswith("project.")}
     assert all(torch.equal(model[key], text[key]) for key in fitted)
@@ -191,7 +198,7 @@ def test_validation_is_reported_by_language(finished: Path) -> None:
     assert tuple(found["languages"]) == CORE
     assert found["clips"] == 3
     assert found["queries"] == 2
-    assert found["plan"]["steps"] == ALIGN.steps
+    assert found["plan"]["steps"] == JOINT.steps
     assert all(0 <= row["r1"] <= 1 for row in found["languages"].values())
 
 
@@ -213,7 +220,7 @@ def test_what_is_done_is_not_done_again(copy: Path, train: Train) -> None:
     done = train(copy)
     assert done.code == 0, done.err
     assert times(copy) == before
-    for name in ("audio", "text", "features", "align"):
+    for name in ("audio", "text", "features", "align", "joint"):
         assert f"stage {name}: done" in done.err
 
 
@@ -222,7 +229,8 @@ def test_a_named_stage_runs_again(copy: Path, train: Train) -> None:
     assert train(copy, "--stage", "align").code == 0
     after = times(copy)
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"model/model.json", "validation.json"}
+    wanted = {"head.safetensors", "project.safetensors", "validation.json"}
+    assert changed == {f"align/{name}" for name in wanted}
 
 
 def test_a_missing_result_is_made_again(copy: Path, train: Train) -> None:
@@ -247,7 +255,8 @@ def test_the_plan_says_what_is_done(copy: Path, train: Train) -> None:
     assert facts["audio"].endswith("done")
     assert facts["text"].endswith("goes on after step 2 of 3")
     assert facts["features"].endswith("done")
-    assert facts["align"].endswith("to do")
+    assert facts["align"].endswith("done")
+    assert facts["joint"].endswith("to do, 3 steps")
     assert facts["threads"] == "1: as asked"
 
 

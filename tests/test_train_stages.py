@@ -72,7 +72,7 @@ def test_the_plan_has_every_choice_with_its_reason(capsysbinary: Capture, tmp_pa
 def test_an_unknown_stage_is_wrong_usage(capsysbinary: Capture) -> None:
     done = recipe(capsysbinary, "--stage", "vocoder")
     assert done.code == 2
-    assert "`mels`, `audio`, `text`, `features`, `align`, `all`" in done.err
+    assert "`mels`, `audio`, `text`, `features`, `align`, `joint`, `all`" in done.err
 
 
 def test_a_run_stops_before_it_begins(capsysbinary: Capture, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ DIM = 256
 class AlignPlan:
     """Steps, clips a batch, loss weights, temperature, rates, seed."""
 
-    steps: int = 1200
+    steps: int = 1500
     batch: int = 192
     jsd_weight: float = 3.0
     classes_weight: float = 1.0
@@ -97,6 +98,12 @@ def phrase_table(
     return table, np.array([[len(cell) for cell in row] for row in lists])
 
 
+def rarity(firsts: Sequence[int]) -> NDArray[np.float64]:
+    """Cumulated chances of recordings by their first concept: the more there are, the less each."""
+    chance = np.bincount(firsts)[firsts] ** -0.6
+    return np.cumsum(chance / chance.sum())
+
+
 @dataclass(frozen=True)
 class AlignData:
     """Rows of audio features with concepts of their recording, and pooled phrase vectors.
@@ -148,10 +155,7 @@ class Align:
 
     def _chance(self) -> NDArray[np.float64]:
         """Cumulated chances of the labelled rows: a frequent concept is drawn less than it is."""
-        firsts = [self.data.row_concepts[i][0] for i in self.labelled]
-        counts = np.bincount(firsts, minlength=len(self.groups))
-        chance = np.array([counts[concept] ** -0.6 for concept in firsts])
-        return np.cumsum(chance / chance.sum())
+        return rarity([self.data.row_concepts[i][0] for i in self.labelled])
 
     def name_vectors(self, concepts: NDArray[np.int64]) -> Tensor:
         """Unit vectors [concepts, dim] of concepts, each the mean of its names in core languages.
@@ -179,14 +183,25 @@ class Align:
         return drawn
 
     def _kcl(self, rng: np.random.Generator) -> Tensor:
-        """KCL on labelled rows, each with one phrase of one of its concepts in every language."""
+        """`captions_loss` of labelled rows."""
         drawn = np.searchsorted(self.chance, rng.random(self.plan.batch))
         picks = self.labelled[np.minimum(drawn, len(self.labelled) - 1)]
         concepts = [self.data.row_concepts[i] for i in picks]
+        return self.captions_loss(self.audio(self.rows[picks]), concepts, rng)
+
+    def captions_loss(
+        self, audio: Tensor, concepts: Sequence[Sequence[int]], rng: np.random.Generator
+    ) -> Tensor:
+        """KCL, with agreement of the languages and the name of each recording among all names.
+
+        Args:
+            audio: unit vectors [n, dim].
+            concepts: of each, best first; a phrase of one of them is drawn in every language.
+            rng: draws concepts and phrases.
+        """
         chosen = np.array([c[0] if rng.random() < 0.7 else int(rng.choice(c)) for c in concepts])
         numbers = [self._draw(rng, chosen, lang) for lang in range(len(self.core))]
         texts = torch.stack([self.text(row) for row in numbers])
-        audio = self.audio(self.rows[picks])
         loss = kcl(audio, texts, self.plan.tau, clash=self._clash(concepts))
         if self.plan.jsd_weight:
             everywhere = torch.ones(texts.shape[:2], dtype=torch.bool)
@@ -218,15 +233,23 @@ class Align:
         return member
 
     def _classes(self, rng: np.random.Generator) -> Tensor:
+        """`classes_loss` of any rows."""
+        picks = rng.integers(len(self.rows), size=self.plan.batch)
+        scores = torch.from_numpy(self.data.scores[picks].astype(np.float32))
+        return self.classes_loss(self.audio(self.rows[picks]), scores, rng)
+
+    def classes_loss(self, audio: Tensor, scores: Tensor, rng: np.random.Generator) -> Tensor:
         """What the teacher hears: which class a sound is of, and which sound a class is in.
 
         The first is a cross-entropy over class names for each sound. Search asks the second, so
         for each class the batch is ranked too: a cross-entropy over the sounds, in which a class
         counts as much as the teacher hears of it.
+
+        Args:
+            audio: unit vectors [n, dim].
+            scores: the teacher's probabilities [n, 527].
+            rng: draws the language and a phrase of each class.
         """
-        picks = rng.integers(len(self.rows), size=self.plan.batch)
-        scores = torch.from_numpy(self.data.scores[picks].astype(np.float32))
-        audio = self.audio(self.rows[picks])
         said = self.text(self._draw(rng, self.data.classes, int(rng.integers(len(self.core)))))
         wanted = scores / scores.sum(1, keepdim=True).clamp_min(0.05)
         told = (audio @ said.T / self.plan.classes_tau).log_softmax(1)
@@ -264,6 +287,22 @@ class Align:
         torch.autograd.backward(loss)
         self.optimiser.step()
         return [float(term.detach()) for term in terms]
+
+    def save(self, folder: Path) -> None:
+        """Write head and text map into `folder`."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.head.state_dict(), folder / "head.safetensors")
+        save_file(self.project.state_dict(), folder / "project.safetensors")
+
+    def load(self, folder: Path) -> None:
+        """Take what `save` wrote, as after `run`."""
+        from safetensors.torch import load_file
+
+        self.head.load_state_dict(load_file(folder / "head.safetensors"))
+        self.project.load_state_dict(load_file(folder / "project.safetensors"))
+        self.head.eval()
 
     def run(self, report_every: int = 500) -> None:
         """Train to the end of the plan."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from train.sources import Source
 
-PLAYED = "played"  # the kind of a source whose label is a concept id; no table has it
+CONCEPTS = "concepts"  # the kind of a source whose label is concept ids, joined by `|`
 LABELS = Path(__file__).parent / "labels" / "labels.tsv"
 
 
@@ -20,6 +20,6 @@ def label_concepts(path: Path = LABELS) -> dict[str, list[str]]:
 
 def concepts_of(source: Source, labels: dict[str, list[str]]) -> list[str]:
     """Concept ids of a recording; none when its label is vague or unknown."""
-    if source.kind == PLAYED:
-        return [source.label]
+    if source.kind == CONCEPTS:
+        return source.label.split("|")
     return [] if source.vague else labels.get(source.label, [])

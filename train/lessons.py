@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from train.captions import PLAYED
+from train.captions import CONCEPTS
 from train.instruments import LEARNT, Note, lesson, render
 from train.sources import Source, sound_path
 
@@ -52,7 +52,7 @@ def _source(package: str, path: Path, note: Note) -> Source:
         path=path,
         sha1=hashlib.sha1(f"{package}/{note.file}".encode()).hexdigest()[:16],
         label=note.concept,
-        kind=PLAYED,
+        kind=CONCEPTS,
         vague=False,
         seconds=SECONDS,
         validation=False,

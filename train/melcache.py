@@ -80,10 +80,15 @@ def _cache_package(folder: Path, package: str, sources: Sequence[Source], front:
             mels.append(mel)
             index[source.sha1] = [at, at + len(mel)]
             at += len(mel)
-    np.save(folder / f"{package}.npy", np.concatenate(mels))
-    part = folder / f"{package}.json.part"
+    np.save(_cached(folder, package, ".npy"), np.concatenate(mels))
+    part = _cached(folder, package, ".json.part")
     part.write_text(json.dumps(index))
-    part.replace(folder / f"{package}.json")
+    part.replace(_cached(folder, package, ".json"))
+
+
+def _cached(folder: Path, package: str, suffix: str) -> Path:
+    """A file of a package's cache; a repository's name has a slash."""
+    return folder / (package.replace("/", "+") + suffix)
 
 
 def cache_mels(sources: Sequence[Source], folder: Path) -> None:
@@ -97,7 +102,7 @@ def cache_mels(sources: Sequence[Source], folder: Path) -> None:
         by_package[source.package].append(source)
     front = LogMel()
     for package, members in sorted(by_package.items(), key=lambda item: len(item[1])):
-        if not (folder / f"{package}.json").exists():
+        if not _cached(folder, package, ".json").exists():
             _cache_package(folder, package, members, front)
             print(f"{package}: {len(members)} sounds", flush=True)
 
@@ -118,10 +123,10 @@ def load_clips(sources: Sequence[Source], folder: Path) -> list[CachedClip]:
 
 def _open_package(folder: Path, package: str) -> Package:
     """Frames and index of a package; empty when it is not cached."""
-    index = folder / f"{package}.json"
+    index = _cached(folder, package, ".json")
     if not index.exists():
         return np.zeros((0, N_MELS), np.float16), {}
-    return np.load(folder / f"{package}.npy", mmap_mode="r"), json.loads(index.read_text())
+    return np.load(_cached(folder, package, ".npy"), mmap_mode="r"), json.loads(index.read_text())
 
 
 def frames(seconds: float) -> int:

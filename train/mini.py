@@ -4,7 +4,8 @@
 
 `mels` caches log-mels of every recording; `audio` teaches the audio tower (train/distill.py);
 `text` fits the text tower (train/textfit.py); `features` runs both over everything; `align` brings
-them into one space with KCL (train/align.py) and writes the model folder that `export` converts.
+them into one space with KCL (train/align.py); `joint` trains audio network and head on, together
+(train/joint.py) and writes the model folder that `export` converts.
 An interrupted stage continues where it was saved.
 """
 
@@ -13,8 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,13 +32,15 @@ from train.clipfeatures import ClipFeatures, augmented_features, clean_features
 from train.distill import Distiller, DistillPlan
 from train.e5 import read_packed
 from train.embedded import load_embedded
+from train.joint import Joint, JointPlan
 from train.lessons import lesson_sources, play_lessons
 from train.lower import LowerLayers, start_from
 from train.melcache import CachedClip, cache_mels, load_clips
 from train.model import AudioTower, ModelShape, TextTower, save_model
 from train.phrases import Concept, all_concepts, vocabulary_concepts
 from train.phrasetokens import Phrases, by_length, pad, tokenise
-from train.sources import Source, read_sources
+from train.repositories import repository_sources
+from train.sources import Source, excluded_hashes, read_sources
 from train.stages import TEACHER
 from train.teacher import load_teacher
 from train.textfit import TextFit, TextPlan
@@ -69,6 +73,7 @@ class Recipe:
         self.distill_plan = DistillPlan(seed=seed)
         self.text_plan = TextPlan(seed=seed)
         self.align_plan = AlignPlan(seed=seed)
+        self.joint_plan = JointPlan(seed=seed)
         self.labels = label_concepts()
 
     def teacher(self) -> AudioNet:
@@ -76,9 +81,11 @@ class Recipe:
         return load_teacher(self.data / TEACHER)
 
     def sources(self) -> list[Source]:
-        """Every recording on disk, and what was played from soundfonts."""
+        """Every recording on disk, of packages and repositories, and the soundfonts' notes."""
+        packages = read_sources(self.data, self.sounds)
+        known = excluded_hashes(self.data, self.sounds) | {source.sha1 for source in packages}
         played = lesson_sources(self.sounds, self.work / "lessons")
-        return read_sources(self.data, self.sounds) + played
+        return packages + played + repository_sources(self.sounds, known)
 
     def clips(self) -> tuple[list[CachedClip], list[CachedClip]]:
         """Training clips and labelled validation clips (split by recording)."""
@@ -175,19 +182,42 @@ class Recipe:
             (folder / "phrases.part.npy").replace(folder / "phrases.npy")
 
     def align(self) -> None:
-        """Head and text map with KCL; reports on validation; writes the model folder."""
+        """Head and text map with KCL, and the labels that stood; reports on validation."""
         concepts, phrases = self.phrases()
         training, held = ([clip.source for clip in clips] for clips in self.clips())
         data, owners = self._align_data(concepts, phrases, training)
         names, packages = [s.sha1 for s in owners], [s.package for s in owners]
         align = Align(cleaned(data, names, packages, self.align_plan), self.align_plan)
         align.run()
+        labels = {
+            owner.sha1: [concepts[place].id for place in own]
+            for owner, own in zip(owners, align.data.row_concepts, strict=True)
+            if own
+        }
+        align.save(self.work / "align")
+        (self.work / "align" / "labels.json").write_text(json.dumps(labels, indent=0) + "\n")
         clips = ClipFeatures.load(self.work / "features" / "held.npz")
         report = validation.report(align, clips, self._numbers(concepts, held))
-        report["plan"] = asdict(self.align_plan)
-        (self.work / "validation.json").write_text(json.dumps(report, indent=1) + "\n")
-        print(validation.table(report), flush=True)
-        self._write(align)
+        _save(report, self.align_plan, self.work / "align")
+
+    def joint(self) -> None:
+        """The audio network and the head on from alignment, together; writes the model folder."""
+        concepts, phrases = self.phrases()
+        training, held = self.clips()
+        data, owners = self._align_data(concepts, phrases, [clip.source for clip in training])
+        number = {concept.id: place for place, concept in enumerate(concepts)}
+        found = json.loads((self.work / "align" / "labels.json").read_text())
+        labels = {sha1: [number[concept] for concept in own] for sha1, own in found.items()}
+        data = replace(data, row_concepts=[labels.get(owner.sha1, []) for owner in owners])
+        align = Align(data, self.align_plan)
+        align.load(self.work / "align")
+        clips = [(clip, labels.get(clip.source.sha1, [])) for clip in training]
+        plan, out, teacher = self.joint_plan, self.work / "joint", self.teacher()
+        net = Joint(align, self.audio_net(), teacher, clips, plan=plan, out=out).run()
+        numbers = self._numbers(concepts, [clip.source for clip in held])
+        report = validation.report(align, clean_features(net, teacher, held), numbers)
+        _save(report, plan, self.work)
+        self._write(align, net)
 
     def _numbers(self, concepts: Sequence[Concept], sources: Sequence[Source]) -> list[list[int]]:
         """Concept numbers of each recording."""
@@ -215,7 +245,7 @@ class Recipe:
         )
         return data, owners
 
-    def _write(self, align: Align) -> None:
+    def _write(self, align: Align, net: AudioNet) -> None:
         """The trained parts together as a model folder."""
         text = self.text_tower()
         text.project.load_state_dict(align.project.state_dict())
@@ -227,10 +257,17 @@ class Recipe:
             text=text.shape,
         )
         audio = AudioTower(shape)
-        audio.net.load_state_dict(self.audio_net().state_dict())
+        audio.net.load_state_dict(net.state_dict())
         audio.head.load_state_dict(align.head.state_dict())
         tokenizer = (self.work / "text" / "tokenizer.model").read_bytes()
         save_model(self.work / "model", shape, audio, text, tokenizer)
+
+
+def _save(report: dict[str, Any], plan: AlignPlan | JointPlan, folder: Path) -> None:
+    """Quality on validation, on stdout and in a file."""
+    found = report | {"plan": asdict(plan)}
+    (folder / "validation.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(validation.table(report), flush=True)
 
 
 def held_out(concepts: Sequence[Concept]) -> set[int]:

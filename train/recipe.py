@@ -143,9 +143,11 @@ def _recordings(plan: Plan) -> str:
 def _steps(stage: Stage) -> int:
     """Steps of a stage that counts them, else 0."""
     from train.distill import DistillPlan
+    from train.joint import JointPlan
     from train.textfit import TextPlan
 
-    return {"audio": DistillPlan().steps, "text": TextPlan().steps}.get(stage.name, 0)
+    steps = {"audio": DistillPlan().steps, "text": TextPlan().steps, "joint": JointPlan().steps}
+    return steps.get(stage.name, 0)
 
 
 def _is_done(plan: Plan, stage: Stage) -> bool:

@@ -78,7 +78,15 @@ STAGES = (
         "one space for both, with the loss",
         (*TABLES, UCS),
         ("mels", "audio", "text", "features"),
-        ("model/model.json", "validation.json"),
+        ("align/head.safetensors", "align/project.safetensors", "align/validation.json"),
+    ),
+    Stage(
+        "joint",
+        "audio network and head on from there, together",
+        (*TABLES, TEACHER, UCS),
+        ("mels", "audio", "text", "features", "align"),
+        ("joint/state.pt", "model/model.json", "validation.json"),
+        "joint/log.jsonl",
     ),
 )
 NAMES = tuple(stage.name for stage in STAGES)

@@ -60,6 +60,10 @@ class Views:
         rng = np.random.default_rng((self.seed, step))
         return self._augment(rng, self._draw(rng, size), length)
 
+    def of(self, rng: np.random.Generator, picks: NDArray[np.int64], length: int) -> Tensor:
+        """A view of each of the clips picked, int64 [n]; a clip may be picked more than once."""
+        return self._augment(rng, picks, length)
+
     def each(self, step: int, length: int) -> Tensor:
         """One view of every clip, in their order."""
         rng = np.random.default_rng((self.seed, step))
