@@ -29,7 +29,6 @@ from atri_cli.encoders.registry import embedded_dir
 from atri_cli.vocabulary.translate import captions
 from benchmarks.ordertable import SETS, table
 from benchmarks.testset import QUERIES
-from train.align import AudioHead
 from train.captions import concepts_of, label_concepts
 from train.data.manifest import read_manifest
 from train.e5 import read_packed
@@ -44,7 +43,7 @@ from train.scoring import evaluate
 from train.sources import in_validation, read_sources
 from train.tokens import sentencepiece_model
 from train.torchmodel import TOKENIZER, TorchModel, mini_card
-from train.towers.heads import ProjectionHead
+from train.towers.heads import AudioHead, ProjectionHead
 from train.trainer import Trainer
 from train.types import Clip
 

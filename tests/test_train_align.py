@@ -14,10 +14,11 @@ from torch import Tensor
 from tests.train_tools import clips, random_net
 from train import align as align_module
 from train import validation
-from train.align import Align, AlignData, AlignPlan, AudioHead, phrase_table, principal_map
+from train.align import Align, AlignData, AlignPlan, phrase_table, principal_map
 from train.clipfeatures import ClipFeatures, clean_features, windows
 from train.melcache import frames
 from train.phrasetokens import Phrases
+from train.towers.heads import AudioHead
 
 LANGUAGES = ("en", "fr", "de")
 CONCEPTS = 6

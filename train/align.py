@@ -25,8 +25,7 @@ from train.losses.agreement import jsd
 from train.phrases import CORE
 from train.phrasetokens import Phrases
 from train.textfit import supervised_contrastive
-
-DIM = 256
+from train.towers.heads import DIM, AudioHead
 
 
 @dataclass(frozen=True)
@@ -47,31 +46,6 @@ class AlignPlan:
     dropout: float = 0.3
     hidden: int = 512
     seed: int = 0
-
-
-class AudioHead(nn.Module):
-    """Features [batch, inputs] → unit vectors [batch, dim]; a linear path beside a small MLP."""
-
-    def __init__(self, inputs: int, hidden: int, dropout: float, dim: int = DIM) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(inputs))
-        self.register_buffer("scale", torch.ones(inputs))
-        self.mean: Tensor
-        self.scale: Tensor
-        self.straight = nn.Linear(inputs, dim)
-        self.up = nn.Linear(inputs, hidden)
-        self.down = nn.Linear(hidden, dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def standardise(self, rows: Tensor) -> None:
-        """Take mean and deviation of the features from `rows` [n, inputs]."""
-        self.mean.copy_(rows.mean(0))
-        self.scale.copy_(1.0 / (rows.std(0) + 1e-3))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        x = ((rows - self.mean) * self.scale).clamp(-6, 6)
-        deep = self.down(self.dropout(F.gelu(self.up(self.dropout(x)))))
-        return F.normalize(self.straight(self.dropout(x)) + deep, dim=-1)
 
 
 def principal_map(vectors: NDArray[np.float32], dim: int = DIM) -> nn.Linear:

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from atri_cli.encoders.card import AudioTower as AudioFacts
-from train.align import AudioHead
 from train.phrasetokens import by_length, pad
 from train.towers.audio import AudioNet, features
 from train.towers.freezing import Freeze
+from train.towers.heads import AudioHead
 from train.towers.mel import SAMPLE_RATE, LogMel
 from train.towers.text import TextNet, TextShape
 from train.towers.tower import Tower
