@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.train_tools import clips
 from train.data.augment import crop
-from train.views import SILENCE, Views, to_log, to_power
+from train.views import SILENCE, Views, draw, to_log, to_power
 
 
 @given(st.lists(st.floats(-1.0, 3.0), min_size=1, max_size=20))
@@ -71,5 +71,5 @@ def test_without_mixing_no_second_sound_is_heard() -> None:
 
 def test_long_clips_are_drawn_more_often_but_not_in_proportion() -> None:
     short, long = clips(1, 100)[0], clips(1, 1600)[0]
-    drawn = Views([short, long], 0)._draw(np.random.default_rng(0), 4000)
+    drawn = draw(np.random.default_rng(0), Views([short, long], 0).chance, 4000)
     assert 0.75 < float(np.mean(drawn)) < 0.85  # 4 : 1, not 16 : 1

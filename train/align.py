@@ -26,6 +26,7 @@ from train.phrases import CORE
 from train.phrasetokens import Phrases
 from train.textfit import supervised_contrastive
 from train.towers.heads import DIM, AudioHead
+from train.views import draw
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,7 @@ class Align:
 
     def _kcl(self, rng: np.random.Generator) -> Tensor:
         """`captions_loss` of labelled rows."""
-        drawn = np.searchsorted(self.chance, rng.random(self.plan.batch))
-        picks = self.labelled[np.minimum(drawn, len(self.labelled) - 1)]
+        picks = self.labelled[draw(rng, self.chance, self.plan.batch)]
         concepts = [self.data.row_concepts[i] for i in picks]
         return self.captions_loss(self.audio(self.rows[picks]), concepts, rng)
 

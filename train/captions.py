@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
+from atri_cli.vocabulary.concepts import read_table
 from train.sources import Source
 
 CONCEPTS = "concepts"  # the kind of a source whose label is concept ids, joined by `|`
@@ -13,9 +13,8 @@ LABELS = Path(__file__).parent / "labels" / "labels.tsv"
 
 def label_concepts(path: Path = LABELS) -> dict[str, list[str]]:
     """Label → concept ids, best first; labels that say nothing about the sound are left out."""
-    with path.open(encoding="utf-8", newline="") as handle:
-        rows = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return {r["label"]: r["concepts"].split("|") for r in rows if r["concepts"] != "-"}
+    rows = read_table(path)
+    return {r["label"]: r["concepts"].split("|") for r in rows if r["concepts"] != "-"}
 
 
 def concepts_of(source: Source, labels: dict[str, list[str]]) -> list[str]:

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from train.align import Align, rarity
 from train.hints import head_loss
 from train.melcache import CachedClip, frames
-from train.steps import log_progress
+from train.steps import descend, log_progress
 from train.towers.audio import AudioNet, channels_last, features
-from train.views import Views
+from train.views import Views, draw
 
 LENGTHS = (2.0, 3.0, 4.0, 5.0)
 WARM_UP = 50
@@ -99,8 +99,7 @@ class Joint:
     def _views(self, rng: np.random.Generator) -> tuple[Tensor, list[Sequence[int]]]:
         """Views with names, then views of anything, and the concepts of the first."""
         plan, length = self.plan, frames(LENGTHS[self.step % len(LENGTHS)])
-        drawn = np.searchsorted(self.chance, rng.random(plan.named))
-        picks = np.minimum(drawn, len(self.concepts) - 1)
+        picks = draw(rng, self.chance, plan.named)
         views = [self.named.of(rng, picks, length), self.all.batch(self.step, plan.others, length)]
         mel = torch.cat(views).contiguous(memory_format=torch.channels_last)
         return mel, [self.concepts[pick] for pick in picks]
@@ -123,15 +122,10 @@ class Joint:
         """One optimiser step; returns the loss."""
         done = self.step / self.plan.steps
         warm = min(1.0, (self.step + 1) / WARM_UP)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.lr * warm * (1 + math.cos(math.pi * done)) / 2
-        loss = self.loss()
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimiser.step()
+        rate = self.plan.lr * warm * (1 + math.cos(math.pi * done)) / 2
+        value = descend(self.loss(), self.optimiser, rate, clip=(self.net.parameters(), 5.0))
         self.step += 1
-        return float(loss.detach())
+        return value
 
     def run(self, save_every: int = 100) -> AudioNet:
         """Train to the end of the plan; the network. The head is the alignment's."""

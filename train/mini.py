@@ -82,8 +82,9 @@ class Recipe:
 
     def sources(self) -> list[Source]:
         """Every recording on disk, of packages and repositories, and the soundfonts' notes."""
-        packages = read_sources(self.data, self.sounds)
-        known = excluded_hashes(self.data, self.sounds) | {source.sha1 for source in packages}
+        excluded = excluded_hashes(self.data, self.sounds)
+        packages = read_sources(self.data, self.sounds, excluded)
+        known = excluded | {source.sha1 for source in packages}
         played = lesson_sources(self.sounds, self.work / "lessons")
         return packages + played + repository_sources(self.sounds, known)
 
@@ -205,7 +206,7 @@ class Recipe:
         concepts, phrases = self.phrases()
         training, held = self.clips()
         data, owners = self._align_data(concepts, phrases, [clip.source for clip in training])
-        number = {concept.id: place for place, concept in enumerate(concepts)}
+        number = _numbering(concepts)
         found = json.loads((self.work / "align" / "labels.json").read_text())
         labels = {sha1: [number[concept] for concept in own] for sha1, own in found.items()}
         data = replace(data, row_concepts=[labels.get(owner.sha1, []) for owner in owners])
@@ -221,7 +222,7 @@ class Recipe:
 
     def _numbers(self, concepts: Sequence[Concept], sources: Sequence[Source]) -> list[list[int]]:
         """Concept numbers of each recording."""
-        number = {concept.id: place for place, concept in enumerate(concepts)}
+        number = _numbering(concepts)
         return [[number[c] for c in concepts_of(source, self.labels)] for source in sources]
 
     def _align_data(
@@ -233,7 +234,7 @@ class Recipe:
         augmented = ClipFeatures.load(folder / "augmented.npz")
         labelled = [source for source in training if concepts_of(source, self.labels)]
         owners = [training[i] for i in clean.clip] + [labelled[i] for i in augmented.clip]
-        number = {concept.id: place for place, concept in enumerate(concepts)}
+        number = _numbering(concepts)
         data = AlignData(
             rows=np.concatenate([clean.rows, augmented.rows]),
             row_concepts=self._numbers(concepts, owners),
@@ -261,6 +262,11 @@ class Recipe:
         audio.head.load_state_dict(align.head.state_dict())
         tokenizer = (self.work / "text" / "tokenizer.model").read_bytes()
         save_model(self.work / "model", shape, audio, text, tokenizer)
+
+
+def _numbering(concepts: Sequence[Concept]) -> dict[str, int]:
+    """Concept id → its number."""
+    return {concept.id: place for place, concept in enumerate(concepts)}
 
 
 def _save(report: dict[str, Any], plan: AlignPlan | JointPlan, folder: Path) -> None:

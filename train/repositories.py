@@ -10,17 +10,18 @@ the files that are used, with their concepts. Git fetches that commit alone, and
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from atri_cli.__main__ import show_error
 from atri_cli.errors import AtriError, RuntimeMissingError
+from atri_cli.vocabulary.concepts import read_table
 from train.captions import CONCEPTS
 from train.sources import Source
 
@@ -53,20 +54,15 @@ class Recording:
 
 def repositories(table: Path = LABELS / "repositories.tsv") -> list[Repository]:
     """Every repository of the table."""
-    return [Repository(r["repository"], r["commit"], r["licence"]) for r in _rows(table)]
+    return [Repository(r["repository"], r["commit"], r["licence"]) for r in read_table(table)]
 
 
 def recordings(table: Path = LABELS / "recordings.tsv") -> list[Recording]:
     """Every recording of the table."""
     return [
         Recording(r["repository"], r["path"], r["sha1"], tuple(r["concepts"].split("|")))
-        for r in _rows(table)
+        for r in read_table(table)
     ]
-
-
-def _rows(table: Path) -> Iterator[dict[str, str]]:
-    with table.open(encoding="utf-8", newline="") as handle:
-        yield from csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
 def repository_sources(sounds: Path, known: Collection[str]) -> list[Source]:
@@ -151,11 +147,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--sounds", type=Path, required=True, help="the folder of recordings")
     parser.add_argument("--home", default=HOME, help="where repositories lie as OWNER/NAME")
     options = parser.parse_args(words)
+    files: dict[str, list[Recording]] = defaultdict(list)
+    for file in recordings():
+        files[file.repository].append(file)
     try:
         for wanted in repositories():
-            files = [file for file in recordings() if file.repository == wanted.name]
-            found = fetch(wanted, files, options.sounds.expanduser(), options.home)
-            print(f"{wanted.name}: {len(found)} of {len(files)} recordings")
+            own = files[wanted.name]
+            found = fetch(wanted, own, options.sounds.expanduser(), options.home)
+            print(f"{wanted.name}: {len(found)} of {len(own)} recordings")
     except AtriError as error:
         show_error(error)
         return error.exit_code

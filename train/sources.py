@@ -7,12 +7,13 @@ module.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+from atri_cli.vocabulary.concepts import read_table
 
 TEST_PACKAGES = frozenset({"gcompris-qt-data", "tuxpaint-stamps-default"})
 VALIDATION_PERCENT = 10
@@ -51,11 +52,6 @@ def sound_path(sounds: Path, package: str, path: str) -> Path:
     return sounds / "x" / package / path
 
 
-def _rows(table: Path) -> Iterator[dict[str, str]]:
-    with table.open(encoding="utf-8", newline="") as handle:
-        yield from csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
-
-
 def excluded_hashes(data: Path, sounds: Path) -> set[str]:
     """Recordings of the final evaluation and of our own test package, wherever they turn up."""
     hashes = set((data / "sounds" / "reserved.sha1").read_text().split())
@@ -66,20 +62,21 @@ def excluded_hashes(data: Path, sounds: Path) -> set[str]:
     return hashes
 
 
-def read_sources(data: Path, sounds: Path) -> list[Source]:
+def read_sources(data: Path, sounds: Path, excluded: Collection[str] | None = None) -> list[Source]:
     """Every usable recording that is on disk, labelled ones first, each content once.
 
     Args:
         data: folder holding `sounds/labelled.tsv`, `unlabelled.tsv`, `reserved.sha1`.
         sounds: folder the fetch script filled.
+        excluded: what `excluded_hashes` gives, by one who needs it too.
 
     Raises:
         FileNotFoundError: `data` lacks a table.
     """
-    seen = excluded_hashes(data, sounds)
+    seen = set(excluded_hashes(data, sounds) if excluded is None else excluded)
     sources: list[Source] = []
     for name in ("labelled", "unlabelled"):
-        for row in _rows(data / "sounds" / f"{name}.tsv"):
+        for row in read_table(data / "sounds" / f"{name}.tsv"):
             path = sound_path(sounds, row["package"], row["path"])
             if row["sha1"] in seen or row["package"] in TEST_PACKAGES or not path.is_file():
                 continue

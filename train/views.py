@@ -7,6 +7,7 @@ two uncorrelated sounds, a factor is a gain, a curve over the bands an equaliser
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,13 @@ def to_log(power: Tensor) -> Tensor:
     return ((power + LOG_FLOOR).log() + 4.5) / 5.0
 
 
+def draw(
+    rng: np.random.Generator, chance: NDArray[np.floating[Any]], count: int
+) -> NDArray[np.int64]:
+    """Places drawn by their cumulated chances, int64 [count]; the last chance may round below 1."""
+    return np.minimum(np.searchsorted(chance, rng.random(count)), len(chance) - 1)
+
+
 class Views:
     """Draws batches of augmented views, float32 [batch, 1, 128, frames].
 
@@ -47,10 +55,6 @@ class Views:
         self.seed = seed
         self.mix = mix
 
-    def _draw(self, rng: np.random.Generator, batch: int) -> NDArray[np.int64]:
-        drawn = np.searchsorted(self.chance, rng.random(batch))
-        return np.minimum(drawn, len(self.mels) - 1)
-
     def _stack(self, rng: np.random.Generator, picks: NDArray[np.int64], length: int) -> Tensor:
         crops = np.stack([crop(self.mels[pick], length, rng) for pick in picks])
         return torch.from_numpy(crops.astype(np.float32)).transpose(1, 2)
@@ -58,21 +62,18 @@ class Views:
     def batch(self, step: int, size: int, length: int) -> Tensor:
         """The batch of `step`: `size` views of `length` frames."""
         rng = np.random.default_rng((self.seed, step))
-        return self._augment(rng, self._draw(rng, size), length)
-
-    def of(self, rng: np.random.Generator, picks: NDArray[np.int64], length: int) -> Tensor:
-        """A view of each of the clips picked, int64 [n]; a clip may be picked more than once."""
-        return self._augment(rng, picks, length)
+        return self.of(rng, draw(rng, self.chance, size), length)
 
     def each(self, step: int, length: int) -> Tensor:
         """One view of every clip, in their order."""
         rng = np.random.default_rng((self.seed, step))
-        return self._augment(rng, np.arange(len(self.mels)), length)
+        return self.of(rng, np.arange(len(self.mels)), length)
 
-    def _augment(self, rng: np.random.Generator, picks: NDArray[np.int64], length: int) -> Tensor:
+    def of(self, rng: np.random.Generator, picks: NDArray[np.int64], length: int) -> Tensor:
+        """A view of each of the clips picked, int64 [n]; a clip may be picked more than once."""
         size = len(picks)
         power = to_power(self._stack(rng, picks, length))
-        under = to_power(self._stack(rng, self._draw(rng, size), length))
+        under = to_power(self._stack(rng, draw(rng, self.chance, size), length))
         decibels = rng.uniform(-20.0, 0.0, size) - 100.0 * (rng.random(size) > self.mix)
         gain = rng.uniform(-18.0, 6.0, size)
         mixed = power + under * _factor(decibels)

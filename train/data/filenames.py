@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path, PurePath
+
+from atri_cli.vocabulary.concepts import read_table
 
 UCS = Path(__file__).parent.parent / "labels" / "ucs_ca.tsv"
 
@@ -49,9 +50,7 @@ class Name:
 @cache
 def ucs_categories(path: Path = UCS) -> Mapping[str, tuple[str, str]]:
     """CatID → (category, subcategory) in Catalan, the translation that atri carries."""
-    with path.open(encoding="utf-8", newline="") as handle:
-        rows = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return {row["catid"]: (row["category"], row["subcategory"]) for row in rows}
+    return {row["catid"]: (row["category"], row["subcategory"]) for row in read_table(path)}
 
 
 def read_name(path: PurePath) -> Name:
