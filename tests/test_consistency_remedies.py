@@ -216,14 +216,14 @@ class Speaker(FakeEncoder):
 @pytest.mark.parametrize("languages", [(), ("en", "fr", "de")])
 def test_expanding_asks_what_a_search_asks(languages: tuple[str, ...]) -> None:
     texts = {
-        "en": ("dog", "qwertz", "lark"),
-        "fr": ("chien", "pluie", "alouette"),
-        "ja": ("犬", "", "ヒバリ"),
+        "en": ("dog", "qwertz", "lark", "dog and lark"),
+        "fr": ("chien", "pluie", "alouette", "chien sous la pluie"),
+        "ja": ("犬", "", "ヒバリ", "犬と雨"),
     }
     spoken = tuple(tag for tag in texts if not languages or tag in languages)
     rows = tuple(
         QueryRow(str(n), {tag: (texts[tag][n],) for tag in spoken if texts[tag][n]})
-        for n in range(3)
+        for n in range(4)
     )
     encoder = Speaker(languages)
     translate = remedies.known_names(encoder)

@@ -26,8 +26,8 @@ Tell = Callable[[str, int, int], None]
 Pair = tuple[str, str]
 """A language and a text."""
 
-Translate = Callable[[str, str], Sequence[Pair]]
-"""A text and its language → the names it is asked by instead; empty where it names no sound."""
+Translate = Callable[[str, str], Sequence[Sequence[Pair]]]
+"""A text and its language → the names of each sound it is asked by instead; empty for none."""
 
 CHUNK = 64  # texts embedded between two words to `Tell`
 LEAST_LANGUAGES = 2
@@ -119,7 +119,7 @@ def ask(
         raise UsageError(f"No row of `{path}` has a text in {', '.join(chosen)}.")
     most = max(len(row.texts.get(tag, ())) for row in rows for tag in chosen)
     place = np.full((len(rows), len(chosen), most), -1, np.int64)
-    asked: list[list[Pair]] = []
+    asked: list[Sequence[Sequence[Pair]]] = []
     expanded = 0
     for row, cells in zip(rows, place, strict=True):
         for tag, cell in zip(chosen, cells, strict=True):
@@ -127,24 +127,20 @@ def ask(
                 named = translate(text, tag) if translate else ()
                 expanded += bool(named)
                 cell[number] = len(asked)
-                asked.append(list(named) or [(tag, text)])
+                asked.append(named or [[(tag, text)]])
     return Questions(tuple(rows), tuple(chosen), place, _vectors(encoder, asked, tell), expanded)
 
 
-def _vectors(encoder: Encoder, asked: Sequence[Sequence[Pair]], tell: Tell) -> Vectors:
-    """The direction of each group of texts; what the model keeps is not embedded again."""
+def _vectors(encoder: Encoder, asked: Sequence[Sequence[Sequence[Pair]]], tell: Tell) -> Vectors:
+    """The direction of the sounds of each question; what the model keeps is not embedded again."""
     names = load_names(encoder.card)
-    kept = [names.find(pairs) if names else None for pairs in asked]
-    groups = zip(asked, kept, strict=True)
-    embedded = _embedded(
-        encoder, [pair for pairs, one in groups if one is None for pair in pairs], tell
-    )
-    return np.stack(
-        [
-            _direction([embedded[pair] for pair in pairs]) if one is None else one
-            for pairs, one in zip(asked, kept, strict=True)
-        ]
-    )
+    sounds = list(dict.fromkeys(tuple(pairs) for sounds in asked for pairs in sounds))
+    vectors = {pairs: names.find(pairs) if names else None for pairs in sounds}
+    missing = [pairs for pairs, vector in vectors.items() if vector is None]
+    embedded = _embedded(encoder, [pair for pairs in missing for pair in pairs], tell)
+    found = {pairs: _direction([embedded[pair] for pair in pairs]) for pairs in missing}
+    known = {pairs: one for pairs, one in vectors.items() if one is not None} | found
+    return np.stack([_direction([known[tuple(pairs)] for pairs in sounds]) for sounds in asked])
 
 
 def embed(encoder: Encoder, texts: Sequence[Pair], tell: Tell = silent) -> Vectors:

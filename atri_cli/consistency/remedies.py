@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atri_cli.consistency.questions import Questions, Translate
+from atri_cli.consistency.questions import Pair, Questions, Translate
 from atri_cli.consistency.ranking import TIE
-from atri_cli.vocabulary.lookup import asked_as, read_lines
+from atri_cli.vocabulary.lookup import read_lines
+from atri_cli.vocabulary.together import asked_together
 
 if TYPE_CHECKING:
     from atri_cli.consistency.gallery import Gallery
@@ -99,7 +99,12 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
 
 def known_names(encoder: Encoder) -> Translate:
     """Finds what a search would ask instead of a text: names in languages that the model takes."""
-    return partial(asked_as, lines=read_lines(), taken=encoder.card.text.languages)
+    lines, taken = read_lines(), encoder.card.text.languages
+
+    def translate(text: str, tag: str) -> list[Sequence[Pair]]:
+        return [one.names for one in asked_together(text, tag, lines, taken)]
+
+    return translate
 
 
 def fuse_means(questions: Questions) -> Questions:

@@ -58,21 +58,24 @@ def query_vector(encoder: Encoder, parts: Sequence[QueryPart]) -> Vectors:
 
 
 def expanded(parts: Sequence[QueryPart], languages: Sequence[str] = ()) -> list[QueryPart]:
-    """Texts that name a sound of the vocabulary, with its names and those of its kind.
+    """Texts that name sounds of the vocabulary, with their names and those of their kinds.
+
+    A text that joins several sounds becomes a part for each, of its own weight, as if they had been
+    typed one by one.
 
     Args:
         parts: a part that is no text, or has translations already, stays as it is.
         languages: those that the model takes; none is any.
     """
-    from atri_cli.vocabulary.lookup import asked_as
+    from atri_cli.vocabulary.together import asked_together
 
     found = []
     for part in parts:
-        if part.text is not None and not part.also:
-            named = asked_as(part.text, part.lang, taken=languages)
-            found.append(replace(part, also=named))
-        else:
+        if part.text is None or part.also:
             found.append(part)
+            continue
+        named = asked_together(part.text, part.lang, taken=languages)
+        found += [replace(part, text=one.piece, also=one.names) for one in named] or [part]
     return found
 
 
