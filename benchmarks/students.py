@@ -1,6 +1,6 @@
 """Audio students of several architectures, taught by one teacher for the same processor time.
 
-    python -m benchmarks.students DATA SOUNDS WORK --minutes 15 --out FILE
+    python -m benchmarks.students DATA SOUNDS WORK --minutes 12
 
 WORK has the log-mels of `python -m train --stage mels`. A fifth of the packages is left out, and
 each student is measured on them: how often the teacher's first class is its own, and how well its
@@ -37,6 +37,7 @@ from train.hints import agreement, head_loss
 from train.melcache import CachedClip, frames
 from train.mini import Recipe
 from train.phrases import audioset_concepts, vocabulary_concepts
+from train.sources import Source
 from train.steps import descend
 from train.towers.audio import CLASSES, HIDDEN, POOLED, AudioNet, conv_norm
 from train.towers.patches import Block, TowerShape
@@ -183,8 +184,8 @@ def class_scores(net: nn.Module, clips: Sequence[CachedClip]) -> NDArray[np.floa
     return np.stack(found, axis=1)
 
 
-def class_truth(clips: Sequence[CachedClip]) -> dict[int, list[int]]:
-    """Class number → the clips whose first name is the English name of the class."""
+def class_truth(sources: Sequence[Source]) -> dict[int, list[int]]:
+    """Class number → the recordings whose first name is the English name of the class."""
     number = {
         phrase: place for place, c in enumerate(audioset_concepts()) for phrase in c.phrases["en"]
     }
@@ -195,8 +196,8 @@ def class_truth(clips: Sequence[CachedClip]) -> dict[int, list[int]]:
         if phrase in number
     }
     labels, truth = label_concepts(), defaultdict(list)
-    for place, clip in enumerate(clips):
-        for name in concepts_of(clip.source, labels)[:1]:
+    for place, source in enumerate(sources):
+        for name in concepts_of(source, labels)[:1]:
             if name in class_of:
                 truth[class_of[name]].append(place)
     return dict(truth)
@@ -227,7 +228,7 @@ def milliseconds(net: nn.Module) -> float:
 
 def measured(net: nn.Module, teacher: AudioNet, clips: Sequence[CachedClip]) -> dict[str, Any]:
     """Size, speed, agreement with the teacher, and retrieval on recordings never heard."""
-    truth = class_truth(clips)
+    truth = class_truth([clip.source for clip in clips])
     named = sorted({place for places in truth.values() for place in places})
     at = {place: number for number, place in enumerate(named)}
     truth = {number: [at[place] for place in places] for number, places in truth.items()}

@@ -85,10 +85,10 @@ def test_a_key_is_found_in_the_file_as_in_memory() -> None:
     lines = read_lines()
     ordered = sorted(key for key in lines if key)
     assert all(
-        lookup._find(key, None) == lines[key]
+        lookup.find(key, None) == lines[key]
         for key in [*ordered[:3], *ordered[5::1999], *ordered[-3:]]
     )
-    assert not any(lookup._find(key, None) for key in ("xyzzy", "\uffff", "=xyzzy", "\t"))
+    assert not any(lookup.find(key, None) for key in ("xyzzy", "\uffff", "=xyzzy", "\t"))
 
 
 def test_the_compiled_file_is_that_of_the_tables() -> None:
@@ -125,7 +125,7 @@ def test_the_command_says_what_it_asks(
     (part,) = done.json["query"]
     assert {"text": "pluie", "lang": "fr"} in part["also"]
     done = run(capsysbinary, "search", "low tone", "--expand", "--json", *options)
-    assert "not translated" in done.err
+    assert "does not know `low tone` as a sound. It is asked as it stands." in done.err
     assert "also" not in done.json["query"][0]
     done = run(capsysbinary, "search", "rain", "--json", *options)
     assert (len(done.json["query"][0]["also"]), done.err) == (len(CORE), "")

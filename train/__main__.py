@@ -32,6 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
             threads=options.threads,
             seed=options.seed,
             start=options.start,
+            effort=options.effort,
         )
         if options.dry_run:
             out.facts(recipe.describe(plan), {})
@@ -54,6 +55,9 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="of torch (one for each core)")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--start", help="an installed model to learn on from")
+    parser.add_argument(
+        "--effort", type=float, default=1.0, help="the share of steps that every stage makes"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     return parser.parse_args(words)
 

@@ -29,7 +29,7 @@ from train.align import Align, AlignData, AlignPlan
 from train.captions import concepts_of, label_concepts
 from train.cleaning import cleaned
 from train.clipfeatures import ClipFeatures, augmented_features, clean_features
-from train.distill import Distiller, DistillPlan
+from train.distill import Distiller
 from train.e5 import read_packed
 from train.embedded import load_embedded
 from train.joint import Joint, JointPlan
@@ -39,11 +39,12 @@ from train.melcache import CachedClip, cache_mels, load_clips
 from train.model import AudioTower, ModelShape, TextTower, save_model
 from train.phrases import Concept, all_concepts, vocabulary_concepts
 from train.phrasetokens import Phrases, by_length, pad, tokenise
+from train.plans import make_plans
 from train.repositories import repository_sources
 from train.sources import Source, excluded_hashes, read_sources
 from train.stages import TEACHER
 from train.teacher import load_teacher
-from train.textfit import TextFit, TextPlan
+from train.textfit import TextFit
 from train.tokens import choose_pieces, sentencepiece_model, used_pieces
 from train.towers.audio import CLASSES, AudioNet, channels_last
 from train.towers.text import TextShape
@@ -63,17 +64,22 @@ class Recipe:
         seed: of every random choice.
         start: an installed model to learn on from: its audio network goes through the last phase of
             distillation again, and the text stage begins with the upper layers of its text tower.
+        effort: the share of steps that every stage makes.
     """
 
     def __init__(
-        self, data: Path, sounds: Path, work: Path, seed: int = 0, start: ModelCard | None = None
+        self,
+        data: Path,
+        sounds: Path,
+        work: Path,
+        seed: int = 0,
+        *,
+        start: ModelCard | None = None,
+        effort: float = 1.0,
     ) -> None:
         self.data, self.sounds, self.work, self.seed = data, sounds, work, seed
         self.start = start
-        self.distill_plan = DistillPlan(seed=seed)
-        self.text_plan = TextPlan(seed=seed)
-        self.align_plan = AlignPlan(seed=seed)
-        self.joint_plan = JointPlan(seed=seed)
+        self.plans = make_plans(seed, effort)
         self.labels = label_concepts()
 
     def teacher(self) -> AudioNet:
@@ -105,7 +111,7 @@ class Recipe:
         print(f"{len(training)} training clips, {len(held)} validation clips", flush=True)
         start = load_embedded(self.start)[1].net if self.start else None
         out = self.work / "audio"
-        plan = self.distill_plan
+        plan = self.plans.audio
         Distiller(self.teacher(), training, held[:320], plan, out, start=start).run()
 
     def phrases(self) -> tuple[list[Concept], Phrases]:
@@ -132,14 +138,14 @@ class Recipe:
         concepts, phrases = self.phrases()
         folder = self.work / "text"
         net = start_from(read_packed(), np.load(folder / "keep.npy").tolist())
-        lower = LowerLayers(net, phrases, self.text_plan.frozen, folder / "lower.npy")
+        lower = LowerLayers(net, phrases, self.plans.text.frozen, folder / "lower.npy")
         if self.start is not None:
-            upper = load_embedded(self.start)[2].layers[self.text_plan.frozen :]
-            net.layers[self.text_plan.frozen :].load_state_dict(upper.state_dict())
+            upper = load_embedded(self.start)[2].layers[self.plans.text.frozen :]
+            net.layers[self.plans.text.frozen :].load_state_dict(upper.state_dict())
         ids = {concept.id for concept in vocabulary_concepts()}  # no two of them mean the same
         own = [place for place, concept in enumerate(concepts) if concept.id in ids]
         fit = TextFit(
-            net, phrases, held_out(concepts), lower, self.text_plan, out=folder, distinct=own
+            net, phrases, held_out(concepts), lower, self.plans.text, out=folder, distinct=own
         )
         fit.run()
 
@@ -156,7 +162,7 @@ class Recipe:
         """The distilled audio tower."""
         from safetensors.torch import load_file
 
-        net = AudioNet(self.distill_plan.widen, self.distill_plan.widen_tail)
+        net = AudioNet(self.plans.audio.widen, self.plans.audio.widen_tail)
         net.load_state_dict(load_file(self.work / "audio" / "audio.safetensors"))
         return channels_last(net.eval())
 
@@ -188,7 +194,7 @@ class Recipe:
         training, held = ([clip.source for clip in clips] for clips in self.clips())
         data, owners = self._align_data(concepts, phrases, training)
         names, packages = [s.sha1 for s in owners], [s.package for s in owners]
-        align = Align(cleaned(data, names, packages, self.align_plan), self.align_plan)
+        align = Align(cleaned(data, names, packages, self.plans.align), self.plans.align)
         align.run()
         labels = {
             owner.sha1: [concepts[place].id for place in own]
@@ -199,7 +205,7 @@ class Recipe:
         (self.work / "align" / "labels.json").write_text(json.dumps(labels, indent=0) + "\n")
         clips = ClipFeatures.load(self.work / "features" / "held.npz")
         report = validation.report(align, clips, self._numbers(concepts, held))
-        _save(report, self.align_plan, self.work / "align")
+        _save(report, self.plans.align, self.work / "align")
 
     def joint(self) -> None:
         """The audio network and the head on from alignment, together; writes the model folder."""
@@ -210,10 +216,10 @@ class Recipe:
         found = json.loads((self.work / "align" / "labels.json").read_text())
         labels = {sha1: [number[concept] for concept in own] for sha1, own in found.items()}
         data = replace(data, row_concepts=[labels.get(owner.sha1, []) for owner in owners])
-        align = Align(data, self.align_plan)
+        align = Align(data, self.plans.align)
         align.load(self.work / "align")
         clips = [(clip, labels.get(clip.source.sha1, [])) for clip in training]
-        plan, out, teacher = self.joint_plan, self.work / "joint", self.teacher()
+        plan, out, teacher = self.plans.joint, self.work / "joint", self.teacher()
         net = Joint(align, self.audio_net(), teacher, clips, plan=plan, out=out).run()
         numbers = self._numbers(concepts, [clip.source for clip in held])
         report = validation.report(align, clean_features(net, teacher, held), numbers)
@@ -251,10 +257,10 @@ class Recipe:
         text = self.text_tower()
         text.project.load_state_dict(align.project.state_dict())
         shape = ModelShape(
-            widen=self.distill_plan.widen,
-            widen_tail=self.distill_plan.widen_tail,
+            widen=self.plans.audio.widen,
+            widen_tail=self.plans.audio.widen_tail,
             head_inputs=align.rows.shape[1],
-            head_hidden=self.align_plan.hidden,
+            head_hidden=self.plans.align.hidden,
             text=text.shape,
         )
         audio = AudioTower(shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Plan:
         seed: of every random choice.
         again: whether stages that are done run all the same.
         start: the installed model to learn on from.
+        effort: the share of steps that every stage makes.
     """
 
     data: Path | None
@@ -48,11 +50,14 @@ class Plan:
     seed: int
     again: bool
     start: ModelCard | None = None
+    effort: float = 1.0
 
     @property
-    def facts(self) -> dict[str, int | str]:
+    def facts(self) -> dict[str, float | str]:
         """What makes it another run when it is different."""
-        return {"seed": self.seed, **({"start": self.start.name} if self.start else {})}
+        start = {"start": self.start.name} if self.start else {}
+        effort = {"effort": self.effort} if self.effort != 1.0 else {}
+        return {"seed": self.seed, **start, **effort}
 
 
 def make_plan(
@@ -64,26 +69,31 @@ def make_plan(
     threads: int | None = None,
     seed: int = 0,
     start: str | None = None,
+    effort: float = 1.0,
 ) -> Plan:
     """Check the options and decide what they leave open.
 
     Raises:
-        UsageError: a stage that does not exist.
+        UsageError: a stage that does not exist, or no effort.
         AtriError: the work folder holds another run.
         ModelError: there is no model `start`.
     """
     if stage not in (*NAMES, ALL):
         names = ", ".join(f"`{name}`" for name in (*NAMES, ALL))
         raise UsageError(f"There is no stage `{stage}`.", hint=f"The stages are: {names}.")
+    if not 0 < effort < math.inf:
+        raise UsageError(
+            f"`--effort {effort:g}` is no share of steps.", hint="Write `--effort 0.25`, say."
+        )
     number, why = _threads(threads)
     stages = STAGES if stage == ALL else (BY_NAME[stage],)
     card = find_model(start, load_settings()) if start else None
-    plan = Plan(data, sounds, work, stages, number, why, seed, stage != ALL, card)
+    plan = Plan(data, sounds, work, stages, number, why, seed, stage != ALL, card, effort)
     _check_work(work, plan.facts)
     return plan
 
 
-def _check_work(work: Path, facts: dict[str, int | str]) -> None:
+def _check_work(work: Path, facts: dict[str, float | str]) -> None:
     """A work folder belongs to one run: results of two would be mixed without a word."""
     file = work / RUN_FILE
     if not file.is_file():
@@ -122,6 +132,7 @@ def describe(plan: Plan) -> Facts:
         ("work", str(plan.work)),
         ("threads", f"{plan.threads}: {plan.threads_why}"),
         ("seed", str(plan.seed)),
+        *([("effort", f"{plan.effort:g} of all steps")] if plan.effort != 1.0 else []),
         *stages,
         ("result", str(plan.work / "model")),
     ]
@@ -140,22 +151,19 @@ def _recordings(plan: Plan) -> str:
     return f": {len(found) - held:,} recordings to learn from, {held:,} held out, {hours:.1f} h"
 
 
-def _steps(stage: Stage) -> int:
+def _steps(plan: Plan, stage: Stage) -> int:
     """Steps of a stage that counts them, else 0."""
-    from train.distill import DistillPlan
-    from train.joint import JointPlan
-    from train.textfit import TextPlan
+    from train.plans import make_plans
 
-    steps = {"audio": DistillPlan().steps, "text": TextPlan().steps, "joint": JointPlan().steps}
-    return steps.get(stage.name, 0)
+    return make_plans(plan.seed, plan.effort).steps.get(stage.name, 0)
 
 
 def _is_done(plan: Plan, stage: Stage) -> bool:
-    return is_done(stage, plan.work, _steps(stage))
+    return is_done(stage, plan.work, _steps(plan, stage))
 
 
 def _state(plan: Plan, stage: Stage) -> str:
-    steps, begun = _steps(stage), last_step(stage, plan.work)
+    steps, begun = _steps(plan, stage), last_step(stage, plan.work)
     if _is_done(plan, stage):
         return "done, runs again" if plan.again else "done"
     if stage.grows and is_there(stage, plan.work):
@@ -190,8 +198,8 @@ def _run(plan: Plan) -> None:
     from train.mini import Recipe
 
     torch.set_num_threads(plan.threads)
-    nowhere = Path()
-    recipe = Recipe(plan.data or nowhere, plan.sounds or nowhere, plan.work, plan.seed, plan.start)
+    data, sounds = plan.data or Path(), plan.sounds or Path()
+    recipe = Recipe(data, sounds, plan.work, plan.seed, start=plan.start, effort=plan.effort)
     for stage in plan.stages:
         if not plan.again and _is_done(plan, stage):
             print(f"stage {stage.name}: done", flush=True)

@@ -24,6 +24,7 @@ from atri_cli.settings import Settings, load_settings
 from atri_cli.wording import command
 
 if TYPE_CHECKING:
+    from atri_cli.encoders.types import Encoder
     from atri_cli.library.types import Filters, QueryPart
 
 NOTHING_FOUND = 3
@@ -170,10 +171,10 @@ def search(
             expand=expand is not False,
             csls=csls,
         )
+        if expand:
+            _say_how_it_is_asked(out, result.parts, sounds.encoder())
     from atri_cli.commands.hits import print_hits
 
-    if expand:
-        _say_how_it_is_asked(out, result.parts)
     print_hits(out, result)
     if not result.hits:
         _say_nothing_found(out, filters, texts or [], settings)
@@ -216,13 +217,17 @@ def _text_part(text: str, lang: str | None, sign: float) -> QueryPart:
     return QueryPart(text=words, weight=sign, lang=lang)
 
 
-def _say_how_it_is_asked(out: Output, parts: tuple[QueryPart, ...]) -> None:
+def _say_how_it_is_asked(out: Output, parts: tuple[QueryPart, ...], encoder: Encoder) -> None:
+    from atri_cli.library.leaning import near_names
+
     for part in parts:
         if part.also:
             names = ", ".join(f"{name} ({tag})" for tag, name in part.also)
             out.note(f"`{part.text}` is asked as {names}.")
         elif part.text is not None:
-            out.note(f"The vocabulary does not know `{part.text}` as a sound: not translated.")
+            near = ", ".join(f"{name} {share:.2f}" for name, share in near_names(encoder, part))
+            how = f"It leans towards {near}." if near else "It is asked as it stands."
+            out.note(f"The vocabulary does not know `{part.text}` as a sound. {how}")
 
 
 def _filters(

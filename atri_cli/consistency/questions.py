@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,16 @@ Tell = Callable[[str, int, int], None]
 Pair = tuple[str, str]
 """A language and a text."""
 
-Translate = Callable[[str, str], Sequence[Sequence[Pair]]]
-"""A text and its language → the names of each sound it is asked by instead; empty for none."""
+
+class Translate(Protocol):
+    """How a search would ask a text of a language (`remedies.KnownNames`)."""
+
+    def sounds(self, text: str, tag: str) -> Sequence[Sequence[Pair]]:
+        """The names of each sound that it is asked by instead; empty for none."""
+
+    def leaned(self, vector: NDArray[np.float32], text: str, tag: str) -> NDArray[np.float32]:
+        """Its vector, float32 [dim], when it is none."""
+
 
 CHUNK = 64  # texts embedded between two words to `Tell`
 LEAST_LANGUAGES = 2
@@ -120,15 +128,21 @@ def ask(
     most = max(len(row.texts.get(tag, ())) for row in rows for tag in chosen)
     place = np.full((len(rows), len(chosen), most), -1, np.int64)
     asked: list[Sequence[Sequence[Pair]]] = []
-    expanded = 0
+    plain: dict[int, Pair] = {}
     for row, cells in zip(rows, place, strict=True):
         for tag, cell in zip(chosen, cells, strict=True):
             for number, text in enumerate(row.texts.get(tag, ())):
-                named = translate(text, tag) if translate else ()
-                expanded += bool(named)
+                named = translate.sounds(text, tag) if translate else ()
                 cell[number] = len(asked)
+                if not named:
+                    plain[len(asked)] = (tag, text)
                 asked.append(named or [[(tag, text)]])
-    return Questions(tuple(rows), tuple(chosen), place, _vectors(encoder, asked, tell), expanded)
+    vectors = _vectors(encoder, asked, tell)
+    if translate is not None:
+        for number, (tag, text) in plain.items():
+            vectors[number] = translate.leaned(vectors[number], text, tag)
+    expanded = len(asked) - len(plain)
+    return Questions(tuple(rows), tuple(chosen), place, vectors, expanded)
 
 
 def _vectors(encoder: Encoder, asked: Sequence[Sequence[Sequence[Pair]]], tell: Tell) -> Vectors:

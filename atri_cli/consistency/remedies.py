@@ -2,8 +2,8 @@
 
 - `mean`: a row is asked with the mean of its languages' vectors.
 - `ranks`: a row is asked in every language, and the rankings are fused.
-- `expand`: a query that names a sound of the vocabulary is asked by its core languages' names and
-  those of its kind, as a search asks it.
+- `expand`: a query that names sounds of the vocabulary is asked by their core languages' names and
+  those of their kinds, and any other leans towards names near it, as a search asks it.
 - `mean-shift`: a language's texts lie around a point of their own; it is moved to the mean of all.
 - `csls`: files that lie near every name are held back, as a search does it.
 - `qb-norm`: the same by another measure, over the names in the languages that are asked.
@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atri_cli.consistency.questions import Pair, Questions, Translate
+from atri_cli.consistency.questions import Pair, Questions
 from atri_cli.consistency.ranking import TIE
-from atri_cli.vocabulary.lookup import read_lines
+from atri_cli.encoders.names import Names, load_names
+from atri_cli.library.leaning import leaned
+from atri_cli.vocabulary.lookup import Lines, read_lines
 from atri_cli.vocabulary.together import asked_together
 
 if TYPE_CHECKING:
@@ -97,14 +99,31 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
     return questions.with_vectors(unit(questions.vectors + table[questions.language_of]))
 
 
-def known_names(encoder: Encoder) -> Translate:
-    """Finds what a search would ask instead of a text: names in languages that the model takes."""
-    lines, taken = read_lines(), encoder.card.text.languages
+@dataclass(frozen=True)
+class KnownNames:
+    """How a search asks a text: see `questions.Translate`.
 
-    def translate(text: str, tag: str) -> list[Sequence[Pair]]:
-        return [one.names for one in asked_together(text, tag, lines, taken)]
+    `taken` are the languages that the model takes, `names` the vectors it keeps.
+    """
 
-    return translate
+    lines: Lines
+    taken: Sequence[str]
+    names: Names | None
+
+    def sounds(self, text: str, tag: str) -> list[Sequence[Pair]]:
+        """The names of each sound that a text names."""
+        return [one.names for one in asked_together(text, tag, self.lines, self.taken)]
+
+    def leaned(self, vector: NDArray[np.float32], text: str, tag: str) -> NDArray[np.float32]:
+        """The vector of a text that names none, leaning towards the names near it."""
+        if self.names is None:
+            return vector
+        return leaned(self.names, vector, text, lang=tag, lines=self.lines, taken=self.taken)
+
+
+def known_names(encoder: Encoder) -> KnownNames:
+    """Asks as a search with a model does."""
+    return KnownNames(read_lines(), encoder.card.text.languages, load_names(encoder.card))
 
 
 def fuse_means(questions: Questions) -> Questions:

@@ -43,12 +43,16 @@ class Names:
     keys: NDArray[np.uint64]
     vectors: Vectors
 
-    def find(self, texts: Texts) -> NDArray[np.float32] | None:
-        """The direction of the sum of the texts' vectors, float32 [dim]; None if not kept."""
+    def place(self, texts: Texts) -> int | None:
+        """The row of some texts together; None if they are not kept."""
         sought = key(texts)
         place = int(np.searchsorted(self.keys, np.uint64(sought)))
-        known = place < len(self.keys) and int(self.keys[place]) == sought
-        return self.vectors[place] if known else None
+        return place if place < len(self.keys) and int(self.keys[place]) == sought else None
+
+    def find(self, texts: Texts) -> NDArray[np.float32] | None:
+        """The direction of the sum of the texts' vectors, float32 [dim]; None if not kept."""
+        place = self.place(texts)
+        return None if place is None else self.vectors[place]
 
 
 def key(texts: Texts) -> int:

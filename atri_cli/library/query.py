@@ -61,7 +61,7 @@ def expanded(parts: Sequence[QueryPart], languages: Sequence[str] = ()) -> list[
     """Texts that name sounds of the vocabulary, with their names and those of their kinds.
 
     A text that joins several sounds becomes a part for each, of its own weight, as if they had been
-    typed one by one.
+    typed one by one. One that names none leans towards the names near it (`leaning.py`).
 
     Args:
         parts: a part that is no text, or has translations already, stays as it is.
@@ -75,7 +75,8 @@ def expanded(parts: Sequence[QueryPart], languages: Sequence[str] = ()) -> list[
             found.append(part)
             continue
         named = asked_together(part.text, part.lang, taken=languages)
-        found += [replace(part, text=one.piece, also=one.names) for one in named] or [part]
+        known = [replace(part, text=one.piece, also=one.names) for one in named]
+        found += known or [replace(part, leaning=True)]
     return found
 
 
@@ -93,11 +94,21 @@ def _part_vector(encoder: Encoder, part: QueryPart) -> Vectors:
     text = _visible(part.text or "")
     if not part.also:
         vector: Vectors = encoder.embed_text([text], part.lang)[0]
-        return vector
+        return _leaned(encoder, part, vector) if part.leaning else vector
     kept = kept_vector(encoder, part)
     if kept is not None:
         return kept
     return mean_direction(np.concatenate([encoder.embed_text([t], g) for g, t in part.also]))
+
+
+def _leaned(encoder: Encoder, part: QueryPart, vector: Vectors) -> Vectors:
+    names = load_names(encoder.card)
+    if names is None:
+        return vector
+    from atri_cli.library.leaning import leaned
+
+    taken = encoder.card.text.languages
+    return leaned(names, vector, part.text or "", lang=part.lang, taken=taken)
 
 
 def kept_vector(encoder: Encoder, part: QueryPart) -> NDArray[np.float32] | None:

@@ -84,7 +84,8 @@ class QueryPart:
 
     A negative weight steers away from it. Exactly one of `text` and `like` is given. `also` holds
     what the sound, and what it is a kind of, is called in several languages, as (tag, text): these
-    are asked in its place.
+    are asked in its place. With `leaning`, a text without these leans towards the names near it, if
+    the model keeps names.
     """
 
     text: str | None = None
@@ -94,6 +95,7 @@ class QueryPart:
     weight: float = 1.0
     lang: str | None = None
     also: tuple[tuple[str, str], ...] = ()
+    leaning: bool = False
 
 
 @dataclass(frozen=True)

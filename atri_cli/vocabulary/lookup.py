@@ -71,10 +71,10 @@ def names_of(
     sound: str, lines: Lines | None = None, taken: Sequence[str] = ()
 ) -> tuple[tuple[str, str], ...]:
     """The names that a sound, given by its id, is searched for by: see `asked_as`."""
-    *own, kinds = _find("=" + sound, lines)[0]
+    *own, kinds = find("=" + sound, lines)[0]
     found = _taken(own, taken)
     for kind in kinds.split():
-        names = _taken(_find("=" + kind, lines)[0][:-1], taken)
+        names = _taken(find("=" + kind, lines)[0][:-1], taken)
         found += names[: KIND_NAMES // len(kinds.split())]
     return tuple(found)
 
@@ -143,7 +143,7 @@ def _concept(text: str, lang: str, lines: Lines | None) -> str:
     A name goes before a longer phrase, and what is written alike before what has the same stems.
     """
     for form in forms(text) if tokens(text) else ():
-        found = [line for line in _find(form, lines) if not lang or lang in line[2].split(" ")]
+        found = [line for line in find(form, lines) if not lang or lang in line[2].split(" ")]
         for near in NEARNESS:
             named = {name: set(tags.split(" ")) for name, n, tags in found if n == near}
             if named:
@@ -162,7 +162,8 @@ def _one(named: Mapping[str, set[str]]) -> str:
     return min(named, key=lambda name: (-len(named[name]), name))
 
 
-def _find(key: str, lines: Lines | None) -> Sequence[Sequence[str]]:
+def find(key: str, lines: Lines | None) -> Sequence[Sequence[str]]:
+    """The cells of each line that begins with a key, from memory or from the file."""
     if lines is not None:
         return lines.get(key, ())
     data, sought = _data(), f"{key}\t".encode()

@@ -1,0 +1,99 @@
+"""A text that names no known sound leans towards the names that it is near to.
+
+The text tower has read the vocabulary's names over and over, and little else; what it makes of
+other words lies farther off, and in every language elsewhere. So such a text is asked together with
+the sounds whose names are nearest to it, or stand in it:
+
+    nearness of a sound = cosine(text, its names) + the share of the text that its name is
+    towards = Σ softmax(nearness / TEMPERATURE) · names, over the NEAREST
+    query   = unit(unit(towards) + text)
+
+The constants were chosen on validation, with texts by other hands (docs/decisions/0015-leaning.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from atri_cli.encoders.names import key, load_names
+from atri_cli.vocabulary.lookup import Lines, names_of, read_lines
+from atri_cli.vocabulary.within import named_within
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from atri_cli.encoders.names import Names
+    from atri_cli.encoders.types import Encoder
+    from atri_cli.library.types import QueryPart
+
+NEAREST = 8
+TEMPERATURE = 0.05
+SHOWN = 0.05  # the least weight that people are told of
+
+
+def near(
+    names: Names,
+    vector: NDArray[np.float32],
+    text: str,
+    *,
+    lang: str | None = None,
+    lines: Lines | None = None,
+    taken: Sequence[str] = (),
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The names that a text leans towards: rows of `names`, nearest first, and their weights.
+
+    Args:
+        names: those the model keeps.
+        vector: float32 [dim], unit length: the text's own.
+        text: its words.
+        lang: the tag of its language, when it is known.
+        lines: from `read_lines`, for many texts; without it the file is searched.
+        taken: languages that the model takes; none is any.
+
+    Returns:
+        int64 [NEAREST] or fewer, and float64 that add up to 1.
+    """
+    nearness = names.vectors.astype(np.float64) @ vector.astype(np.float64)
+    for sound, share in named_within(text, lang, lines).items():
+        place = names.place(names_of(sound, lines, taken))
+        if place is not None:
+            nearness[place] += share
+    best = np.argsort(-nearness, kind="stable")[:NEAREST]
+    weights = np.exp((nearness[best] - nearness[best[0]]) / TEMPERATURE)
+    return best, weights / weights.sum()
+
+
+def leaned(
+    names: Names,
+    vector: NDArray[np.float32],
+    text: str,
+    *,
+    lang: str | None = None,
+    lines: Lines | None = None,
+    taken: Sequence[str] = (),
+) -> NDArray[np.float32]:
+    """What to search with in place of a text's vector, float32 [dim], unit length: see `near`."""
+    best, weights = near(names, vector, text, lang=lang, lines=lines, taken=taken)
+    towards = weights @ names.vectors[best].astype(np.float64)
+    total = towards / np.linalg.norm(towards) + vector
+    unit: NDArray[np.float32] = (total / np.linalg.norm(total)).astype(np.float32)
+    return unit
+
+
+def near_names(encoder: Encoder, part: QueryPart) -> list[tuple[str, float]]:
+    """What a part leans towards, for people: a name of each sound, and its weight."""
+    names, taken = load_names(encoder.card), encoder.card.text.languages
+    if names is None or part.text is None or not part.leaning:
+        return []
+    vector, lines = encoder.embed_text([part.text], part.lang)[0], read_lines()
+    places, weights = near(names, vector, part.text, lang=part.lang, lines=lines, taken=taken)
+    asked = [names_of(line[1:], lines, taken) for line in lines if line.startswith("=")]
+    called = {key(texts): texts[0][1] for texts in asked if texts}
+    found: dict[str, float] = {}
+    for one, weight in zip(names.keys[places].tolist(), weights.tolist(), strict=True):
+        if one in called:
+            found[called[one]] = found.get(called[one], 0.0) + weight
+    return [(name, weight) for name, weight in found.items() if weight >= SHOWN]
