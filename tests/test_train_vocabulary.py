@@ -25,8 +25,9 @@ KINDS = VOCABULARY / "kinds.tsv"
 FILES = sorted(path for path in VOCABULARY.glob("*.tsv") if path != KINDS)
 MORE = sorted((VOCABULARY / "more").glob("*.tsv"))
 FORMS = sorted((VOCABULARY / "forms").glob("*.tsv"))
+TYPED = sorted((VOCABULARY / "typed").glob("*.tsv"))
 AUDIOSET, CATALAN = HERE / "labels" / "audioset.tsv", HERE / "labels" / "ucs_ca.tsv"
-TABLES = [*FILES, *MORE, KINDS, AUDIOSET, CATALAN, LABELS]
+TABLES = [*FILES, *MORE, *TYPED, KINDS, AUDIOSET, CATALAN, LABELS]
 COLUMNS = ["id", *(column for lang in CORE for column in (lang, f"{lang}-x-2"))]
 LATIN = ("en", "fr", "de", "es", "nl", "ca")
 JAPANESE_IN_LATIN = {"BGM", "ATM"}
@@ -41,7 +42,9 @@ FURTHER_SCRIPTS = {
 INITIALS = {"LATIN"}  # GPS, DJ, UFO …
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-each_table = pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
+each_table = pytest.mark.parametrize(
+    "path", TABLES, ids=lambda path: f"{path.parent.name}-{path.name}"
+)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -141,6 +144,18 @@ def test_further_forms_belong_to_one_sound(path: Path) -> None:
         assert all(text == text.strip() for text in texts), concept.id
     owners = Counter(text for concept in concepts for text in concept.forms[tag])
     assert sum(count > 1 for count in owners.values()) <= 0.02 * len(owners)
+
+
+@pytest.mark.parametrize("path", TYPED, ids=lambda path: path.name)
+def test_what_people_typed_names_one_sound_of_the_vocabulary(path: Path) -> None:
+    found, known = rows(path), {concept.id for concept in vocabulary_concepts()}
+    assert list(found[0]) == ["id", "text"]
+    assert {row["id"] for row in found} <= known
+    texts = Counter(row["text"] for row in found)
+    assert [text for text, count in texts.items() if count > 1] == []
+    for text in texts:
+        wanted = {"ja": {"CJK", "HIRAGANA", "KATAKANA"}, "zh": {"CJK"}}.get(path.stem, {"LATIN"})
+        assert scripts(text) & wanted, text
 
 
 def test_audioset_is_complete_and_in_order() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 CORE = ("en", "fr", "de", "es", "nl", "ca", "ja", "zh")
 VOCABULARY = Path(__file__).parent
-MORE, FORMS = "more", "forms"
+MORE, FORMS, TYPED = "more", "forms", "typed"
 KINDS = "kinds.tsv"
 
 
@@ -54,6 +54,9 @@ def vocabulary_concepts(folder: Path = VOCABULARY) -> list[Concept]:
         for row in read_table(path):
             others = [text for column, text in row.items() if column != "id" and text]
             concepts[row["id"]].forms[path.stem] = others
+    for path in sorted((folder / TYPED).glob("*.tsv")):
+        for row in read_table(path):
+            concepts[row["id"]].forms.setdefault(path.stem, []).append(row["text"])
     for path in folder.glob(KINDS):
         for row in read_table(path):
             concepts[row["id"]].kinds = tuple(row["kinds"].split("|"))
