@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atri_cli.metrics import map_at_10, ranks, recall_at
+from atri_cli.vocabulary.translate import stems, tokens
 from train.captions import concepts_of, label_concepts
 from train.clipfeatures import windows
 from train.distill import LENGTHS, Distiller, DistillPlan
@@ -187,13 +188,15 @@ def class_scores(net: nn.Module, clips: Sequence[CachedClip]) -> NDArray[np.floa
 def class_truth(sources: Sequence[Source]) -> dict[int, list[int]]:
     """Class number → the recordings whose first name is the English name of the class."""
     number = {
-        phrase: place for place, c in enumerate(audioset_concepts()) for phrase in c.phrases["en"]
+        _bare(phrase): place
+        for place, concept in enumerate(audioset_concepts())
+        for phrase in concept.phrases["en"]
     }
     class_of = {
-        concept.id: number[phrase]
+        concept.id: number[_bare(phrase)]
         for concept in vocabulary_concepts()
-        for phrase in reversed(concept.phrases["en"])
-        if phrase in number
+        for phrase in concept.phrases["en"][:1]
+        if _bare(phrase) in number
     }
     labels, truth = label_concepts(), defaultdict(list)
     for place, source in enumerate(sources):
@@ -201,6 +204,11 @@ def class_truth(sources: Sequence[Source]) -> dict[int, list[int]]:
             if name in class_of:
                 truth[class_of[name]].append(place)
     return dict(truth)
+
+
+def _bare(phrase: str) -> tuple[str, ...]:
+    """Its words without articles and a final `s`."""
+    return tuple(stems(tokens(phrase)))
 
 
 def retrieval(scores: NDArray[np.float32], truth: dict[int, list[int]]) -> dict[str, float]:

@@ -2,9 +2,8 @@
 
     python -m benchmarks.teachers DATA SOUNDS
 
-Labelled recordings of the packages that `benchmarks.students` leaves out and those of validation,
-whose name is an AudioSet class that both teachers know: how well each class score ranks them. Needs
-torch and ai-edge-litert.
+Labelled recordings of all packages, which neither teacher was trained on, whose name is an AudioSet
+class that both know: how well each class score ranks them. Needs torch and ai-edge-litert.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from atri_cli.errors import AudioError
 from benchmarks.baseline import Mn04, Yamnet, read_classes
-from benchmarks.students import class_truth, left_out, retrieval
+from benchmarks.students import class_truth, retrieval
 from train.captions import concepts_of, label_concepts
 from train.sources import Source, excluded_hashes, read_sources
 
@@ -55,13 +54,9 @@ def main() -> None:
     parser.add_argument("sounds", type=Path)
     asked = parser.parse_args()
     labels = label_concepts()
-    sources = [
-        source
-        for source in read_sources(
-            asked.data, asked.sounds, excluded_hashes(asked.data, asked.sounds)
-        )
-        if (source.validation or left_out(source.package)) and concepts_of(source, labels)
-    ]
+    excluded = excluded_hashes(asked.data, asked.sounds)
+    sources = read_sources(asked.data, asked.sounds, excluded)
+    sources = [source for source in sources if concepts_of(source, labels)]
     named = {place for places in class_truth(sources).values() for place in places}
     sources = [source for place, source in enumerate(sources) if place in named]
     sources, mn04, yamnet = heard(sources, asked.data / "teachers")
