@@ -15,6 +15,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from atri_cli.encoders.registry import find_model
+from atri_cli.settings import load_settings
 from tests.cli_tools import Done
 from tests.train_tools import World, pieces_for, publish, random_net, write_packed
 from train import e5, mini, plans, stages
@@ -23,6 +25,7 @@ from train.align import AlignPlan
 from train.captions import label_concepts
 from train.clipfeatures import ClipFeatures
 from train.distill import DistillPlan
+from train.embedded import load_embedded
 from train.joint import JointPlan
 from train.model import embed_texts, load_model
 from train.phrases import CORE, Concept, audioset_concepts, vocabulary_concepts
@@ -285,6 +288,30 @@ def test_less_effort_is_fewer_steps_of_every_stage(tmp_path: Path, train: Train)
     for wrong in ("0", "-1", "nan", "inf"):
         done = train(tmp_path / "new", "--dry-run", "--effort", wrong)
         assert (done.code, "no share of steps" in done.err) == (2, True)
+
+
+def test_towers_of_an_installed_model_stand_in_for_two_stages(tmp_path: Path, train: Train) -> None:
+    work = tmp_path / "new"
+    done = train(work, "--dry-run", "--towers", "atri-mini")
+    facts = dict(line.split(None, 1) for line in done.lines)
+    assert facts["audio"].endswith("that of atri-mini")
+    assert facts["text"].endswith("that of atri-mini")
+    assert train(work, "--dry-run", "--towers", "no-such-model").code != 0
+    card = find_model("atri-mini", load_settings())
+    mini.put_towers(card, work)
+    recipe = mini.Recipe(tmp_path, tmp_path, work)
+    recipe.plans = replace(recipe.plans, audio=DistillPlan())  # of its widths
+    _, audio, text, tokenizer = load_embedded(card)
+    mel = torch.randn(1, 1, 128, 120)
+    with torch.no_grad():
+        for ours, theirs in zip(recipe.audio_net()(mel), audio.net(mel), strict=True):
+            torch.testing.assert_close(ours, theirs)
+        tokens = [[0, 5, 7, 2]]
+        torch.testing.assert_close(
+            embed_texts(recipe.text_tower(), tokens), embed_texts(text, tokens)
+        )
+    assert (work / "text" / "tokenizer.model").read_bytes() == tokenizer
+    assert all(stages.is_done(stages.BY_NAME[name], work, 100) for name in ("audio", "text"))
 
 
 def test_a_work_folder_belongs_to_one_effort(copy: Path, train: Train) -> None:

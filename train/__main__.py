@@ -33,6 +33,7 @@ def main(words: Sequence[str] | None = None) -> int:
             seed=options.seed,
             start=options.start,
             effort=options.effort,
+            towers=options.towers,
         )
         if options.dry_run:
             out.facts(recipe.describe(plan), {})
@@ -55,6 +56,9 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="of torch (one for each core)")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice")
     parser.add_argument("--start", help="an installed model to learn on from")
+    parser.add_argument(
+        "--towers", help="an installed model whose towers stand in for the stages audio and text"
+    )
     parser.add_argument(
         "--effort", type=float, default=1.0, help="the share of steps that every stage makes"
     )

@@ -282,6 +282,23 @@ def _save(report: dict[str, Any], plan: AlignPlan | JointPlan, folder: Path) -> 
     print(validation.table(report), flush=True)
 
 
+def put_towers(card: ModelCard, work: Path) -> None:
+    """Write the towers of an installed model as if the stages `audio` and `text` had made them.
+
+    Raises:
+        ModelError: a file of the model is missing or damaged, or it is built otherwise.
+    """
+    from safetensors.torch import save_file
+
+    _, audio, text, tokenizer = load_embedded(card)
+    for name in ("audio", "text"):
+        (work / name).mkdir(parents=True, exist_ok=True)
+    weights = {key: value.contiguous() for key, value in audio.net.state_dict().items()}
+    save_file(weights, work / "audio" / "audio.safetensors")
+    (work / "text" / "tokenizer.model").write_bytes(tokenizer)
+    save_file(text.state_dict(), work / "text" / "text.safetensors")
+
+
 def held_out(concepts: Sequence[Concept]) -> set[int]:
     """The concepts no text training sees, by hash of their id: the same everywhere."""
     return {

@@ -21,6 +21,7 @@ from train.stages import BY_NAME, NAMES, STAGES, Stage, is_done, is_there, lacks
 LOSS = "kcl, and what the teacher hears (train/align.py)"
 ALL = "all"
 RUN_FILE = "run.json"
+TOWERS = ("audio", "text")
 
 Facts = list[tuple[str, str]]
 
@@ -39,6 +40,7 @@ class Plan:
         again: whether stages that are done run all the same.
         start: the installed model to learn on from.
         effort: the share of steps that every stage makes.
+        towers: the installed model whose towers stand in for the stages `audio` and `text`.
     """
 
     data: Path | None
@@ -51,13 +53,15 @@ class Plan:
     again: bool
     start: ModelCard | None = None
     effort: float = 1.0
+    towers: ModelCard | None = None
 
     @property
     def facts(self) -> dict[str, float | str]:
         """What makes it another run when it is different."""
         start = {"start": self.start.name} if self.start else {}
         effort = {"effort": self.effort} if self.effort != 1.0 else {}
-        return {"seed": self.seed, **start, **effort}
+        towers = {"towers": self.towers.name} if self.towers else {}
+        return {"seed": self.seed, **start, **effort, **towers}
 
 
 def make_plan(
@@ -70,13 +74,14 @@ def make_plan(
     seed: int = 0,
     start: str | None = None,
     effort: float = 1.0,
+    towers: str | None = None,
 ) -> Plan:
     """Check the options and decide what they leave open.
 
     Raises:
         UsageError: a stage that does not exist, or no effort.
         AtriError: the work folder holds another run.
-        ModelError: there is no model `start`.
+        ModelError: there is no model `start` or `towers`.
     """
     if stage not in (*NAMES, ALL):
         names = ", ".join(f"`{name}`" for name in (*NAMES, ALL))
@@ -87,8 +92,8 @@ def make_plan(
         )
     number, why = _threads(threads)
     stages = STAGES if stage == ALL else (BY_NAME[stage],)
-    card = find_model(start, load_settings()) if start else None
-    plan = Plan(data, sounds, work, stages, number, why, seed, stage != ALL, card, effort)
+    first, put = (find_model(name, load_settings()) if name else None for name in (start, towers))
+    plan = Plan(data, sounds, work, stages, number, why, seed, stage != ALL, first, effort, put)
     _check_work(work, plan.facts)
     return plan
 
@@ -117,7 +122,9 @@ def _threads(asked: int | None) -> tuple[int, str]:
 
 def missing(plan: Plan) -> list[AtriError]:
     """What the stages that are still to be done cannot find."""
-    todo = [stage for stage in plan.stages if plan.again or not _is_done(plan, stage)]
+    todo = [
+        s for s in plan.stages if not _is_put(plan, s) and (plan.again or not _is_done(plan, s))
+    ]
     return list(lacks(todo, plan.data, plan.sounds, plan.work))
 
 
@@ -162,10 +169,17 @@ def _is_done(plan: Plan, stage: Stage) -> bool:
     return is_done(stage, plan.work, _steps(plan, stage))
 
 
+def _is_put(plan: Plan, stage: Stage) -> bool:
+    """Whether an installed model's tower stands in for the stage."""
+    return plan.towers is not None and stage.name in TOWERS
+
+
 def _state(plan: Plan, stage: Stage) -> str:
     steps, begun = _steps(plan, stage), last_step(stage, plan.work)
     if _is_done(plan, stage):
         return "done, runs again" if plan.again else "done"
+    if plan.towers and _is_put(plan, stage):
+        return f"that of {plan.towers.name}"
     if stage.grows and is_there(stage, plan.work):
         return "adds what is missing"
     if 0 < begun < steps:
@@ -195,9 +209,11 @@ def start(plan: Plan) -> Facts:
 def _run(plan: Plan) -> None:
     import torch
 
-    from train.mini import Recipe
+    from train.mini import Recipe, put_towers
 
     torch.set_num_threads(plan.threads)
+    if plan.towers and not is_there(BY_NAME["text"], plan.work):
+        put_towers(plan.towers, plan.work)
     data, sounds = plan.data or Path(), plan.sounds or Path()
     recipe = Recipe(data, sounds, plan.work, plan.seed, start=plan.start, effort=plan.effort)
     for stage in plan.stages:
