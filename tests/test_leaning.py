@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from atri_cli.encoders.card import load_card
 from atri_cli.encoders.names import Names, key, load_names
 from atri_cli.encoders.registry import load_encoder
-from atri_cli.library.leaning import NEAREST, leaned, near, near_names
+from atri_cli.library.leaning import NEAREST, Leaning, near_names
 from atri_cli.library.query import expanded, query_vector
 from atri_cli.library.types import QueryPart
 from atri_cli.vocabulary.lookup import asked_as, read_lines
@@ -67,12 +67,12 @@ def test_the_file_gives_what_memory_gives() -> None:
 def test_a_name_within_is_leaned_to() -> None:
     names = few_names()
     flat = np.full(len(KEPT), 1 / 3, np.float32)
-    places, weights = near(names, flat, "my old dog", lines=LINES)
+    places, weights = Leaning(names, lines=LINES).near(flat, "my old dog")
     assert names.place(asked_as("dog")) == places[0]
     assert len(places) == NEAREST
     assert weights.sum() == pytest.approx(1)
     assert weights[0] > 0.98
-    found = leaned(names, flat, "my old dog", lines=LINES)
+    found = Leaning(names, lines=LINES).leaned(flat, "my old dog")
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
     assert found @ names.vectors[places[0]] > flat @ names.vectors[places[0]] + 0.4
     assert found @ flat > 0.7, "its own words count as much"
@@ -82,7 +82,7 @@ def test_without_a_name_within_the_nearest_count() -> None:
     names = few_names()
     vector = np.zeros(len(KEPT), np.float32)
     vector[[2, 5]] = 0.8, 0.6
-    places, weights = near(names, vector, "xyzzy", lines=LINES)
+    places, weights = Leaning(names, lines=LINES).near(vector, "xyzzy")
     assert places[:2].tolist() == [2, 5]
     assert weights[0] / weights[1] == pytest.approx(np.exp(0.2 / 0.05), rel=1e-4)
 

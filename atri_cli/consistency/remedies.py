@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from atri_cli.consistency.questions import Pair, Questions
 from atri_cli.consistency.ranking import TIE
 from atri_cli.encoders.names import Names, load_names
-from atri_cli.library.leaning import leaned
+from atri_cli.library.leaning import Leaning
 from atri_cli.vocabulary.lookup import Lines, read_lines
 from atri_cli.vocabulary.together import asked_together
 
@@ -118,7 +118,7 @@ class KnownNames:
         """The vector of a text that names none, leaning towards the names near it."""
         if self.names is None:
             return vector
-        return leaned(self.names, vector, text, lang=tag, lines=self.lines, taken=self.taken)
+        return Leaning(self.names, self.taken, self.lines).leaned(vector, text, tag)
 
 
 def known_names(encoder: Encoder) -> KnownNames:

@@ -14,6 +14,7 @@ The constants were chosen on validation, with texts by other hands (docs/decisio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,53 +35,51 @@ TEMPERATURE = 0.05
 SHOWN = 0.05  # the least weight that people are told of
 
 
-def near(
-    names: Names,
-    vector: NDArray[np.float32],
-    text: str,
-    *,
-    lang: str | None = None,
-    lines: Lines | None = None,
-    taken: Sequence[str] = (),
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The names that a text leans towards: rows of `names`, nearest first, and their weights.
+@dataclass(frozen=True)
+class Leaning:
+    """How texts lean towards the names that a model keeps.
 
     Args:
-        names: those the model keeps.
-        vector: float32 [dim], unit length: the text's own.
-        text: its words.
-        lang: the tag of its language, when it is known.
-        lines: from `read_lines`, for many texts; without it the file is searched.
+        names: those names.
         taken: languages that the model takes; none is any.
-
-    Returns:
-        int64 [NEAREST] or fewer, and float64 that add up to 1.
+        lines: from `read_lines`, for many texts; without it the file is searched.
     """
-    nearness = names.vectors.astype(np.float64) @ vector.astype(np.float64)
-    for sound, share in named_within(text, lang, lines).items():
-        place = names.place(names_of(sound, lines, taken))
-        if place is not None:
-            nearness[place] += share
-    best = np.argsort(-nearness, kind="stable")[:NEAREST]
-    weights = np.exp((nearness[best] - nearness[best[0]]) / TEMPERATURE)
-    return best, weights / weights.sum()
 
+    names: Names
+    taken: Sequence[str] = ()
+    lines: Lines | None = None
 
-def leaned(
-    names: Names,
-    vector: NDArray[np.float32],
-    text: str,
-    *,
-    lang: str | None = None,
-    lines: Lines | None = None,
-    taken: Sequence[str] = (),
-) -> NDArray[np.float32]:
-    """What to search with in place of a text's vector, float32 [dim], unit length: see `near`."""
-    best, weights = near(names, vector, text, lang=lang, lines=lines, taken=taken)
-    towards = weights @ names.vectors[best].astype(np.float64)
-    total = towards / np.linalg.norm(towards) + vector
-    unit: NDArray[np.float32] = (total / np.linalg.norm(total)).astype(np.float32)
-    return unit
+    def near(
+        self, vector: NDArray[np.float32], text: str, lang: str | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """What a text leans towards: rows of `names`, nearest first, and their weights.
+
+        Args:
+            vector: float32 [dim], unit length: the text's own.
+            text: its words.
+            lang: the tag of its language, when it is known.
+
+        Returns:
+            int64 [NEAREST] or fewer, and float64 that add up to 1.
+        """
+        nearness = self.names.vectors.astype(np.float64) @ vector.astype(np.float64)
+        for sound, share in named_within(text, lang, self.lines).items():
+            place = self.names.place(names_of(sound, self.lines, self.taken))
+            if place is not None:
+                nearness[place] += share
+        best = np.argsort(-nearness, kind="stable")[:NEAREST]
+        weights = np.exp((nearness[best] - nearness[best[0]]) / TEMPERATURE)
+        return best, weights / weights.sum()
+
+    def leaned(
+        self, vector: NDArray[np.float32], text: str, lang: str | None = None
+    ) -> NDArray[np.float32]:
+        """What is searched with in the text's place, float32 [dim], unit length: see `near`."""
+        best, weights = self.near(vector, text, lang)
+        towards = weights @ self.names.vectors[best].astype(np.float64)
+        total = towards / np.linalg.norm(towards) + vector
+        unit: NDArray[np.float32] = (total / np.linalg.norm(total)).astype(np.float32)
+        return unit
 
 
 def near_names(encoder: Encoder, part: QueryPart) -> list[tuple[str, float]]:
@@ -88,8 +87,9 @@ def near_names(encoder: Encoder, part: QueryPart) -> list[tuple[str, float]]:
     names, taken = load_names(encoder.card), encoder.card.text.languages
     if names is None or part.text is None or not part.leaning:
         return []
-    vector, lines = encoder.embed_text([part.text], part.lang)[0], read_lines()
-    places, weights = near(names, vector, part.text, lang=part.lang, lines=lines, taken=taken)
+    lines = read_lines()
+    vector = encoder.embed_text([part.text], part.lang)[0]
+    places, weights = Leaning(names, taken, lines).near(vector, part.text, part.lang)
     asked = [names_of(line[1:], lines, taken) for line in lines if line.startswith("=")]
     called = {key(texts): texts[0][1] for texts in asked if texts}
     found: dict[str, float] = {}

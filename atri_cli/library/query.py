@@ -105,10 +105,10 @@ def _leaned(encoder: Encoder, part: QueryPart, vector: Vectors) -> Vectors:
     names = load_names(encoder.card)
     if names is None:
         return vector
-    from atri_cli.library.leaning import leaned
+    from atri_cli.library.leaning import Leaning
 
-    taken = encoder.card.text.languages
-    return leaned(names, vector, part.text or "", lang=part.lang, taken=taken)
+    leaning = Leaning(names, encoder.card.text.languages)
+    return leaning.leaned(vector, part.text or "", part.lang)
 
 
 def kept_vector(encoder: Encoder, part: QueryPart) -> NDArray[np.float32] | None:
