@@ -13,7 +13,7 @@ from atri_cli.vocabulary.translate import vocabulary_language
 STARTERS = (
     *("dog_bark", "cat_meow", "horse_neigh", "cow", "pig", "sheep", "rooster", "birdsong"),
     *("crow", "owl", "wolf_howl", "frog", "bee", "rain", "thunder", "wind", "ocean_waves"),
-    *("water_drip", "fire_crackle", "footsteps", "door_slam", "door_creak", "doorbell"),
+    *("water_drip", "fire_crackle", "footsteps", "door_slam", "door_creak", "door_bell"),
     *("clock_ticking", "telephone_ring", "church_bell", "siren", "car_horn", "applause", "laugh"),
     *("scream", "baby_cry", "snore", "car_engine", "train", "helicopter", "airplane"),
     *("explosion", "gunshot", "sword_clash", "glass_break", "chainsaw", "hammer", "piano"),
