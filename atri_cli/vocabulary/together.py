@@ -8,10 +8,11 @@ piece that the vocabulary does not know, and the text stays as it stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from atri_cli.vocabulary.lookup import LONGEST, Lines, named_sound, names_of
+from atri_cli.vocabulary.lookup import LONGEST, Lines, asked_as
 
 MOST_SOUNDS = 4
 
@@ -42,17 +43,21 @@ _BETWEEN = re.compile(
 )
 
 
+Names = tuple[tuple[str, str], ...]
+"""(language, name) of each, as `lookup.asked_as` gives them."""
+
+
 class Named(NamedTuple):
-    """A piece of a text and the names, (language, name), that its sound is asked by."""
+    """A piece of a text and the names that its sound is asked by."""
 
     piece: str
-    names: tuple[tuple[str, str], ...]
+    names: Names
 
 
 def asked_together(
     text: str, lang: str | None = None, lines: Lines | None = None, taken: Sequence[str] = ()
 ) -> tuple[Named, ...]:
-    """The sounds that a text names, with the names each is asked by (`lookup.names_of`).
+    """The sounds that a text names, with the names each is asked by (`lookup.asked_as`).
 
     Args:
         text: a query, in any language of the vocabulary.
@@ -64,24 +69,21 @@ def asked_together(
         One for a text that names a sound as a whole, up to four for sounds that it joins, each
         sound once; none when a piece is unknown or the model takes no language of its names.
     """
-    pieces = _pieces(text.strip(), lang, lines, MOST_SOUNDS)
-    first: dict[str, str] = {}
-    for piece, sound in pieces:
-        first.setdefault(sound, piece)
-    found = tuple(Named(piece, names_of(sound, lines, taken)) for sound, piece in first.items())
-    return found if all(one.names for one in found) else ()
+    ask = partial(asked_as, lang=lang, lines=lines, taken=taken)
+    first: dict[Names, str] = {}
+    for piece, names in _pieces(text.strip(), MOST_SOUNDS, ask):
+        first.setdefault(names, piece)
+    return tuple(Named(piece, names) for names, piece in first.items())
 
 
-def _pieces(
-    text: str, lang: str | None, lines: Lines | None, most: int
-) -> tuple[tuple[str, str], ...]:
-    """(piece, id of its sound) of `most` sounds or fewer; none when that cannot be done."""
-    whole = named_sound(text, lang, lines)
+def _pieces(text: str, most: int, ask: Callable[[str], Names]) -> tuple[Named, ...]:
+    """A text as `most` sounds or fewer; none when that cannot be done."""
+    whole = ask(text)
     if whole:
-        return ((text, whole),)
+        return (Named(text, whole),)
     for joint in _BETWEEN.finditer(text[:LONGEST]) if most > 1 else ():
         before, after = text[: joint.start()], text[joint.end() :]
-        sound = named_sound(before, lang, lines) if before and after else ""
-        if sound and (rest := _pieces(after, lang, lines, most - 1)):
-            return ((before, sound), *rest)
+        names = ask(before) if before and after else ()
+        if names and (rest := _pieces(after, most - 1, ask)):
+            return (Named(before, names), *rest)
     return ()
