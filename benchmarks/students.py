@@ -125,7 +125,6 @@ STUDENTS = {
     "dense": Student(Dense, 2e-3),
     "patches": Student(Patches, 1e-3),
 }
-HINTS = "inverted, taught block by block"
 
 
 def left_out(package: str) -> bool:
@@ -157,9 +156,8 @@ def learn_by_blocks(
     teacher: AudioNet, clips: Sequence[CachedClip], plan: DistillPlan, out: Path
 ) -> tuple[nn.Module, int]:
     """The recipe's own way, in three phases; its steps decide the time, not the other way round."""
-    return Distiller(teacher, clips, clips[:BATCH], plan, out).run(
-        save_every=10**9
-    ).eval(), plan.steps
+    net = Distiller(teacher, clips, clips[:BATCH], plan, out).run(save_every=10**9)
+    return net.eval(), plan.steps
 
 
 def short_plan(minutes: float, seed: int) -> DistillPlan:
@@ -236,11 +234,10 @@ def milliseconds(net: nn.Module) -> float:
 
 def measured(net: nn.Module, teacher: AudioNet, clips: Sequence[CachedClip]) -> dict[str, Any]:
     """Size, speed, agreement with the teacher, and retrieval on recordings never heard."""
-    truth = class_truth([clip.source for clip in clips])
-    named = sorted({place for places in truth.values() for place in places})
-    at = {place: number for number, place in enumerate(named)}
-    truth = {number: [at[place] for place in places] for number, places in truth.items()}
-    scores = class_scores(net, [clips[place] for place in named])
+    found = class_truth([clip.source for clip in clips])
+    named = [clips[place] for place in sorted({p for places in found.values() for p in places})]
+    truth = class_truth([clip.source for clip in named])
+    scores = class_scores(net, named)
     return {
         "weights": sum(p.numel() for p in net.parameters()),
         "ms": round(milliseconds(net), 1),

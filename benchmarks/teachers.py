@@ -26,7 +26,7 @@ FLOOR = 1e-5  # below it probabilities count as equal
 def heard(
     sources: list[Source], teachers: Path
 ) -> tuple[list[Source], NDArray[np.float32], NDArray[np.float32]]:
-    """Those that can be read, and both teachers' log-odds in mn04's order, [classes, sources].
+    """Those that can be read, and the logs of both teachers' scores, [classes of mn04, sources].
 
     A class that YAMNet does not know has its lowest score everywhere.
     """
@@ -43,8 +43,8 @@ def heard(
         kept.append(source)
         first.append(one)
         second.append(other)
-    odds = [np.log(np.clip(np.stack(rows, 1), FLOOR, 1 - FLOOR)) for rows in (first, second)]
-    return kept, odds[0], odds[1]
+    logs = [np.log(np.clip(np.stack(rows, 1), FLOOR, 1 - FLOOR)) for rows in (first, second)]
+    return kept, logs[0], logs[1]
 
 
 def main() -> None:

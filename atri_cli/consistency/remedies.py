@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from atri_cli.consistency.questions import Pair, Questions
 from atri_cli.consistency.ranking import TIE
-from atri_cli.encoders.names import Names, load_names
-from atri_cli.library.leaning import Leaning
+from atri_cli.library.leaning import Leaning, leaning_of
 from atri_cli.vocabulary.lookup import Lines, read_lines
 from atri_cli.vocabulary.together import asked_together
 
@@ -103,12 +102,12 @@ def shift(questions: Questions, bank: Mapping[str, Vectors]) -> Questions:
 class KnownNames:
     """How a search asks a text: see `questions.Translate`.
 
-    `taken` are the languages that the model takes, `names` the vectors it keeps.
+    `taken` are the languages that the model takes, `leaning` is None when it keeps no names.
     """
 
     lines: Lines
     taken: Sequence[str]
-    names: Names | None
+    leaning: Leaning | None
 
     def sounds(self, text: str, tag: str) -> list[Sequence[Pair]]:
         """The names of each sound that a text names."""
@@ -116,14 +115,13 @@ class KnownNames:
 
     def leaned(self, vector: NDArray[np.float32], text: str, tag: str) -> NDArray[np.float32]:
         """The vector of a text that names none, leaning towards the names near it."""
-        if self.names is None:
-            return vector
-        return Leaning(self.names, self.taken, self.lines).leaned(vector, text, tag)
+        return self.leaning.leaned(vector, text, tag) if self.leaning else vector
 
 
 def known_names(encoder: Encoder) -> KnownNames:
     """Asks as a search with a model does."""
-    return KnownNames(read_lines(), encoder.card.text.languages, load_names(encoder.card))
+    lines = read_lines()
+    return KnownNames(lines, encoder.card.text.languages, leaning_of(encoder, lines))
 
 
 def fuse_means(questions: Questions) -> Questions:

@@ -82,18 +82,26 @@ class Leaning:
         return unit
 
 
+def leaning_of(encoder: Encoder, lines: Lines | None = None) -> Leaning | None:
+    """How texts lean with a model; None when it keeps no names."""
+    names = load_names(encoder.card)
+    return Leaning(names, encoder.card.text.languages, lines) if names else None
+
+
 def near_names(encoder: Encoder, part: QueryPart) -> list[tuple[str, float]]:
     """What a part leans towards, for people: a name of each sound, and its weight."""
-    names, taken = load_names(encoder.card), encoder.card.text.languages
-    if names is None or part.text is None or not part.leaning:
+    if part.text is None or not part.leaning:
         return []
     lines = read_lines()
+    leaning = leaning_of(encoder, lines)
+    if leaning is None:
+        return []
     vector = encoder.embed_text([part.text], part.lang)[0]
-    places, weights = Leaning(names, taken, lines).near(vector, part.text, part.lang)
-    asked = [names_of(line[1:], lines, taken) for line in lines if line.startswith("=")]
+    places, weights = leaning.near(vector, part.text, part.lang)
+    asked = [names_of(line[1:], lines, leaning.taken) for line in lines if line.startswith("=")]
     called = {key(texts): texts[0][1] for texts in asked if texts}
     found: dict[str, float] = {}
-    for one, weight in zip(names.keys[places].tolist(), weights.tolist(), strict=True):
+    for one, weight in zip(leaning.names.keys[places].tolist(), weights.tolist(), strict=True):
         if one in called:
             found[called[one]] = found.get(called[one], 0.0) + weight
     return [(name, weight) for name, weight in found.items() if weight >= SHOWN]

@@ -102,13 +102,10 @@ def _part_vector(encoder: Encoder, part: QueryPart) -> Vectors:
 
 
 def _leaned(encoder: Encoder, part: QueryPart, vector: Vectors) -> Vectors:
-    names = load_names(encoder.card)
-    if names is None:
-        return vector
-    from atri_cli.library.leaning import Leaning
+    from atri_cli.library.leaning import leaning_of
 
-    leaning = Leaning(names, encoder.card.text.languages)
-    return leaning.leaned(vector, part.text or "", part.lang)
+    leaning = leaning_of(encoder)
+    return leaning.leaned(vector, part.text or "", part.lang) if leaning else vector
 
 
 def kept_vector(encoder: Encoder, part: QueryPart) -> NDArray[np.float32] | None:
